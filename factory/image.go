@@ -1,0 +1,120 @@
+package factory
+
+// Kind says what a definition is for.
+type Kind string
+
+// The kinds of definition.
+const (
+	KindBase    Kind = "base"    // a product image that others build on
+	KindToolbox Kind = "toolbox" // the factory's own tools; never published
+)
+
+// Image is a definition: everything a person decides about an image, read from baseimages/<name>/.
+type Image struct {
+	Name      string    `json:"name"`
+	Kind      Kind      `json:"kind"`
+	Summary   string    `json:"summary"`
+	Owner     Owner     `json:"owner"`
+	Distro    Distro    `json:"distro"`
+	EndOfLife Date      `json:"endOfLife"`
+	Archives  []Archive `json:"archives"`
+	// Keyring is the file below /usr/share/keyrings in the toolbox whose keys must have signed every archive.
+	Keyring   string     `json:"keyring"`
+	Packages  Packages   `json:"packages"`
+	Platforms []Platform `json:"platforms"` // sorted, at least one
+	Users     []User     `json:"users,omitempty"`
+	Hardening Hardening  `json:"hardening"`
+	Config    Config     `json:"config"`
+	Tests     Tests      `json:"tests"`
+	Waivers   []Waiver   `json:"waivers,omitempty"`
+
+	// Inputs are the files and folders that make this image what it is, slash-separated, relative to the
+	// repository, sorted: its folder, the shared files it uses, the roles of its profile.
+	Inputs []string `json:"inputs"`
+	Where  Position `json:"where"`
+}
+
+// Distro is a release of a distribution.
+type Distro struct {
+	Family   string `json:"family"`  // debian
+	Release  string `json:"release"` // 12
+	Codename string `json:"codename,omitempty"`
+}
+
+// Archive is one suite of a package archive. The host is never part of a definition: the id is resolved to a
+// URL by configuration.
+type Archive struct {
+	ID         string   `json:"id"`    // debian, debian-security
+	Suite      string   `json:"suite"` // bookworm-security
+	Components []string `json:"components"`
+	// Only limits the suite to the packages named; empty means all.
+	Only []string `json:"only,omitempty"`
+	// AllowExpired accepts a Release file past its Valid-Until. It needs Only.
+	AllowExpired bool `json:"allowExpired,omitempty"`
+}
+
+// Packages is what a person asks for; the archive's own solver decides the rest.
+type Packages struct {
+	// Essential includes every package that the archive marks Essential: yes, and Priority: required with apt
+	// when true. False asks for Include alone.
+	Essential bool     `json:"essential"`
+	Include   []string `json:"include,omitempty"`
+	Exclude   []string `json:"exclude,omitempty"`
+	// OmitPaths and KeepPaths are dpkg path-exclude and path-include globs (absolute). Files that match OmitPaths and
+	// not KeepPaths are never unpacked, here or in a child image.
+	OmitPaths []string `json:"omitPaths,omitempty"`
+	KeepPaths []string `json:"keepPaths,omitempty"`
+}
+
+// User is an account that the image ships.
+type User struct {
+	Name  string `json:"name"`
+	UID   int    `json:"uid"`
+	GID   int    `json:"gid"`
+	Home  string `json:"home"`
+	Shell string `json:"shell"`
+}
+
+// Hardening chooses the benchmark profile and what is left out of it.
+type Hardening struct {
+	Profile string         `json:"profile,omitempty"` // cis_debian; empty = none
+	Level   int            `json:"level,omitempty"`   // CIS level, 1 or 2
+	Scope   string         `json:"scope,omitempty"`   // container or vm
+	Exempt  []Exemption    `json:"exempt,omitempty"`
+	Vars    map[string]any `json:"vars,omitempty"` // role variables: strings, numbers, booleans, lists of strings
+}
+
+// Exemption switches one control off, with a reason and an end.
+type Exemption struct {
+	Control string   `json:"control"` // CIS id: 5.3.3.1
+	Reason  string   `json:"reason"`
+	Until   Date     `json:"until"` // the last day it holds, UTC
+	Where   Position `json:"where"`
+}
+
+// Config is the OCI image configuration that consumers see.
+type Config struct {
+	User       string            `json:"user"` // 65532:65532
+	Env        []string          `json:"env,omitempty"`
+	Workdir    string            `json:"workdir,omitempty"`
+	Entrypoint []string          `json:"entrypoint,omitempty"`
+	Cmd        []string          `json:"cmd,omitempty"`
+	StopSignal string            `json:"stopSignal,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+}
+
+// Owner is the one team that answers for an image.
+type Owner struct {
+	Team     string   `json:"team"`
+	Contacts []string `json:"contacts"` // mail addresses or https URLs, at least one
+}
+
+// Waiver accepts one vulnerability or rule, for named packages, with a reason and an end.
+type Waiver struct {
+	ID       string   `json:"id"` // CVE-2026-1234, or an XCCDF rule
+	Packages []string `json:"packages,omitempty"`
+	Reason   string   `json:"reason"`
+	By       string   `json:"by"`
+	Until    Date     `json:"until"` // the last day it holds, UTC
+	Where    Position `json:"where"`
+}

@@ -1,0 +1,75 @@
+package factory
+
+import "time"
+
+// Release is an image digest that was published. It never changes; a later one supersedes it.
+type Release struct {
+	ID         string    `json:"id"`
+	Image      string    `json:"image"`
+	Owner      string    `json:"owner"`
+	Repository string    `json:"repository"` // registry host and path, no tag
+	Digest     Digest    `json:"digest"`     // of the index
+	Tag        Tag       `json:"tag"`
+	Source     Source    `json:"source"`
+	Reason     string    `json:"reason"`
+	Created    time.Time `json:"created"` // UTC
+	Run        string    `json:"run"`
+	Supersedes string    `json:"supersedes,omitempty"` // id of the release before it
+
+	Artifact   Artifact         `json:"artifact"`
+	Lock       Lock             `json:"lock"`
+	Controls   []ControlOutcome `json:"controls"`
+	Tests      []TestResult     `json:"tests"`
+	Signatures []Signature      `json:"signatures"`
+	Steps      []StepTime       `json:"steps"`
+	Inputs     []byte           `json:"-"` // tar of the image's inputs
+}
+
+// Ref returns repository@digest, the only name that cannot be moved.
+func (r Release) Ref() string { return r.Repository + "@" + string(r.Digest) }
+
+// Tagged returns repository:tag.
+func (r Release) Tagged() string { return r.Repository + ":" + r.Tag.String() }
+
+// StepTime says how long one step of the pipeline took.
+type StepTime struct {
+	Step    StepName `json:"step"`
+	Seconds float64  `json:"seconds"`
+}
+
+// Run is one invocation that did work.
+type Run struct {
+	ID       string     `json:"id"`
+	Command  string     `json:"command"` // nightly, build
+	Host     string     `json:"host"`
+	PID      int        `json:"pid"`
+	Started  time.Time  `json:"started"`
+	Finished *time.Time `json:"finished,omitempty"` // nil = still running, or killed
+	State    RunState   `json:"state"`
+	Verdict  string     `json:"verdict"`
+	Jobs     []RunJob   `json:"jobs"`
+}
+
+// RunState is where a run stands.
+type RunState string
+
+// The states of a run.
+const (
+	Running     RunState = "running"
+	Succeeded   RunState = "succeeded"
+	Partial     RunState = "partial"     // some images failed
+	Broken      RunState = "failed"      // all of them, or the run itself
+	Interrupted RunState = "interrupted" // killed, and noticed by a later run
+)
+
+// RunJob is what a run did with one image.
+type RunJob struct {
+	Image   string     `json:"image"`
+	Action  Action     `json:"action"`
+	Reason  string     `json:"reason"`
+	Release string     `json:"release,omitempty"` // id of the release made
+	Ref     string     `json:"ref,omitempty"`     // repository:tag
+	Digest  Digest     `json:"digest,omitempty"`
+	Error   string     `json:"error,omitempty"`
+	Steps   []StepTime `json:"steps,omitempty"`
+}

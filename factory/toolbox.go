@@ -1,0 +1,16 @@
+package factory
+
+// ToolboxMount is where a Step with Toolbox set finds the toolbox.
+const ToolboxMount = "/.toolbox"
+
+// ToolboxPython returns the command line that runs the toolbox's Python inside a foreign root: through the toolbox's own
+// loader, so that nothing of the target (no shell, no libc, no ld.so.cache) takes part. It exports neither PYTHONHOME nor
+// LD_LIBRARY_PATH, because programs of the target that the script starts would see them.
+func ToolboxPython(args ...string) []string {
+	return append([]string{
+		ToolboxMount + "/usr/lib64/ld-linux-x86-64.so.2", "--inhibit-cache",
+		"--library-path", ToolboxMount + "/usr/lib/x86_64-linux-gnu",
+		"--argv0", ToolboxMount + "/opt/tb/bin/python3",
+		ToolboxMount + "/usr/bin/python3.13", "-s",
+	}, args...)
+}
