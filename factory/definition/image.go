@@ -1,0 +1,152 @@
+package definition
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// The files of an image's folder.
+const (
+	imageFileName   = "image.yaml"
+	testsFileName   = "tests.yaml"
+	waiversFileName = "waivers.yaml"
+	lockFileName    = "lock.json"
+)
+
+// image reads one image's folder. What is wrong goes to l.problems; the image is then of no use.
+func (l *loader) image(name string) factory.Image {
+	img := factory.Image{Name: name, Owner: l.owner(name), Inputs: []string{folder + "/" + name}}
+	l.checkFolder(name)
+	own := l.parse(l.in(name, imageFileName))
+	if own == nil {
+		return img
+	}
+	img.Where = own.at
+	n, used := l.continued(own, "image", reflect.TypeFor[imageFile]())
+	img.Inputs = append(img.Inputs, used...)
+	if n == nil {
+		return img
+	}
+	var f imageFile
+	before := len(l.problems)
+	l.decode(n, &f, false)
+	if len(l.problems) == before {
+		l.checkImage(f)
+		fill(&img, f)
+		img.Inputs = append(img.Inputs, l.checkHardening(f)...)
+	}
+	img.Tests, used = l.tests(name, img.Kind)
+	img.Inputs = append(img.Inputs, used...)
+	img.Waivers = l.waivers(name)
+	slices.Sort(img.Inputs)
+	img.Inputs = slices.Compact(img.Inputs)
+	return img
+}
+
+func (l *loader) in(name, file string) string { return path.Join(folder, name, file) }
+
+// checkFolder refuses what an image's folder does not hold: a misspelt tests.yaml would test nothing.
+func (l *loader) checkFolder(name string) {
+	valid := []string{imageFileName, testsFileName, waiversFileName, lockFileName, "README.md"}
+	entries, err := l.tree.list(folder + "/" + name)
+	l.problems.join(err)
+	for _, e := range entries {
+		file := l.in(name, e.Name())
+		if !slices.Contains(valid, e.Name()) {
+			l.problems.add(factory.Position{File: file}, nearest(e.Name(), valid), "unknown file, expected one of %s", strings.Join(valid, ", "))
+		} else if _, err := l.tree.stat(file); err != nil {
+			l.problems.join(err)
+		}
+	}
+}
+
+// fill copies what was checked. The texts' rules make every conversion here safe.
+func fill(img *factory.Image, f imageFile) {
+	img.Kind = factory.Kind(f.Kind.Value)
+	img.Summary = f.Summary.Value
+	img.Distro = factory.Distro{Family: f.Distro.Family.Value, Release: f.Distro.Release.Value, Codename: f.Distro.Codename.Value}
+	img.EndOfLife = day(f.EndOfLife)
+	for _, a := range f.Archives {
+		img.Archives = append(img.Archives, factory.Archive{ID: a.ID.Value, Suite: a.Suite.Value, Components: plain(a.Components), Only: sorted(a.Only), AllowExpired: a.AllowExpired})
+	}
+	img.Keyring = f.Keyring.Value
+	img.Packages = factory.Packages{
+		Essential: f.Packages.Essential,
+		Include:   sorted(f.Packages.Include), Exclude: sorted(f.Packages.Exclude),
+		OmitPaths: sorted(f.Packages.OmitPaths), KeepPaths: sorted(f.Packages.KeepPaths),
+	}
+	for _, p := range sorted(f.Platforms) {
+		platform, _ := factory.ParsePlatform(p)
+		img.Platforms = append(img.Platforms, platform)
+	}
+	for _, u := range f.Users {
+		img.Users = append(img.Users, factory.User{Name: u.Name.Value, UID: u.UID.Value, GID: u.GID.Value, Home: u.Home.Value, Shell: u.Shell.Value})
+	}
+	slices.SortFunc(img.Users, func(a, b factory.User) int { return cmp.Compare(a.UID, b.UID) })
+	img.Hardening = hardening(f.Hardening)
+	img.Config = config(f.Config)
+}
+
+func hardening(f hardeningFile) factory.Hardening {
+	h := factory.Hardening{Profile: f.Profile.Value, Level: f.Level.Value, Scope: f.Scope.Value}
+	for _, e := range f.Exempt {
+		h.Exempt = append(h.Exempt, factory.Exemption{Control: e.Control.Value, Reason: e.Reason.Value, Until: day(e.Until), Where: e.Where})
+	}
+	for _, v := range f.Vars {
+		if h.Vars == nil {
+			h.Vars = map[string]any{}
+		}
+		h.Vars[v.Key.Value] = v.Value.Value
+	}
+	return h
+}
+
+func config(f configFile) factory.Config {
+	c := factory.Config{
+		User: f.User.Value, Workdir: f.Workdir.Value, StopSignal: f.StopSignal.Value,
+		Entrypoint: plain(f.Entrypoint), Cmd: plain(f.Cmd),
+	}
+	for _, e := range f.Env {
+		c.Env = append(c.Env, e.Key.Value+"="+e.Value.Value)
+	}
+	slices.Sort(c.Env)
+	for _, label := range f.Labels {
+		if c.Labels == nil {
+			c.Labels = map[string]string{}
+		}
+		c.Labels[label.Key.Value] = label.Value.Value
+	}
+	return c
+}
+
+// waivers reads waivers.yaml; an image without that file has none.
+func (l *loader) waivers(name string) (all []factory.Waiver) {
+	file := l.in(name, waiversFileName)
+	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	n := l.parse(file)
+	if n == nil {
+		return nil
+	}
+	var f waiversFile
+	l.decode(n, &f, false)
+	for _, w := range f.Waivers {
+		all = append(all, factory.Waiver{ID: w.ID.Value, Packages: sorted(w.Packages), Reason: w.Reason.Value, By: w.By.Value, Until: day(w.Until), Where: w.Where})
+	}
+	return all
+}
+
+func day(t text) factory.Date {
+	d, _ := factory.ParseDate(t.Value)
+	return d
+}
+
+func sorted(texts []text) []string { return slices.Sorted(slices.Values(plain(texts))) }

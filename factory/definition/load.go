@@ -1,0 +1,251 @@
+package definition
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Set is every definition of a repository.
+type Set struct {
+	Dir    string          // the repository's root, as given to Load
+	Images []factory.Image // sorted by name
+	Teams  map[string]factory.Owner
+	Broken []string // names of the images that have problems and are not in Images, sorted
+}
+
+// Load reads the definitions below dir, the repository's root. Its error joins every problem there is, sorted by place,
+// as *factory.Problem with paths relative to dir; the Set holds the images that are in order even then.
+func Load(dir string) (Set, error) {
+	set := Set{Dir: dir}
+	t, err := openTree(dir)
+	if err != nil {
+		return set, err
+	}
+	defer t.close()
+	l := &loader{tree: t, shared: map[string]*node{}, profiles: map[string]*Profile{}}
+	if err := l.find(); err != nil {
+		return set, err
+	}
+	l.readOwners()
+	l.readShared()
+	l.checkOwners()
+	wrong := l.checkCodeowners(l.readCodeowners())
+	for _, name := range l.names {
+		before := len(l.problems)
+		img := l.image(name)
+		flawed := slices.ContainsFunc(img.Inputs, func(file string) bool { return slices.Contains(l.flawed, file) })
+		if len(l.problems) == before && !wrong[name] && !flawed && img.Owner.Team != "" {
+			set.Images = append(set.Images, img)
+		} else {
+			set.Broken = append(set.Broken, name)
+		}
+	}
+	set.Teams = l.teams()
+	return set, l.problems.err()
+}
+
+// Image returns a definition by name. An unknown name is ErrNotFound, with the nearest name as the hint.
+func (s Set) Image(name string) (factory.Image, error) {
+	var names []string
+	for _, img := range s.Images {
+		if img.Name == name {
+			return img, nil
+		}
+		names = append(names, img.Name)
+	}
+	return factory.Image{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no image %.80q", name), Hint: nearest(name, names)}
+}
+
+// Expired returns a problem for each waiver and exemption that ended before day. They count as absent.
+func (s Set) Expired(day factory.Date) (all []*factory.Problem) {
+	old := func(until factory.Date) bool { return until.Time().Before(day.Time()) }
+	for _, img := range s.Images {
+		for _, e := range img.Hardening.Exempt {
+			if old(e.Until) {
+				all = append(all, problem(e.Where, "remove it, or renew it with a reason", "%s: the exemption of control %s ended on %s", img.Name, e.Control, e.Until))
+			}
+		}
+		for _, w := range img.Waivers {
+			if old(w.Until) {
+				all = append(all, problem(w.Where, "remove it, or renew it with a reason", "%s: the waiver for %s ended on %s", img.Name, w.ID, w.Until))
+			}
+		}
+	}
+	return all
+}
+
+// loader is one Load under way.
+type loader struct {
+	tree     tree
+	names    []string // of the images' folders
+	files    []string // beside them
+	owners   ownersFile
+	shared   map[string]*node    // by name, without .yaml; nil when it cannot be read
+	flawed   []string            // shared files with problems of their own
+	profiles map[string]*Profile // nil when it cannot be used
+	problems problems
+}
+
+// known returns every name that may stand in baseimages/.
+func (l *loader) known() []string { return slices.Concat(l.names, l.files) }
+
+// find lists baseimages/: folders are images, except shared.
+func (l *loader) find() error {
+	entries, err := l.tree.list(folder)
+	if err != nil {
+		return err
+	}
+	l.files = []string{"owners.yaml", "schema.json", "README.md", "shared"}
+	for _, e := range entries {
+		at := factory.Position{File: path.Join(folder, e.Name())}
+		switch {
+		case slices.Contains(l.files, e.Name()):
+		case e.Type().IsRegular():
+			l.problems.add(at, nearest(e.Name(), l.files), "unknown file, expected an image's folder or one of %s", strings.Join(l.files, ", "))
+		default:
+			if _, ok := rules["image"].ok(e.Name()); !ok {
+				l.problems.add(at, "rename the folder", "expected %s, found %.80q", rules["image"].want, e.Name())
+				continue
+			}
+			l.names = append(l.names, e.Name())
+		}
+	}
+	if len(l.names) == 0 {
+		l.problems.add(factory.Position{File: folder}, "run in the repository's root, or name it with --dir", "no image is defined here")
+		return l.problems.err()
+	}
+	return nil
+}
+
+// parse returns a file's document; a file that is not there, or is none, is a problem and nil.
+func (l *loader) parse(name string) *node {
+	b, err := l.tree.read(name, MaxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.problems.add(factory.Position{File: name}, "make it", "the file is missing")
+		return nil
+	}
+	if err == nil {
+		var n *node
+		if n, err = parse(name, b); err == nil {
+			return n
+		}
+	}
+	l.problems.join(err)
+	return nil
+}
+
+// decode fills into from n and keeps the problems.
+func (l *loader) decode(n *node, into any, partial bool) {
+	d := decoder{partial: partial}
+	d.decode(n, into)
+	l.problems = append(l.problems, d.problems...)
+}
+
+func (l *loader) readOwners() {
+	if n := l.parse(ownersPath); n != nil {
+		l.decode(n, &l.owners, false)
+	}
+}
+
+func (l *loader) readCodeowners() []codeRule {
+	b, err := l.tree.read(codeownersPath, MaxFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.problems.join(err)
+	}
+	return parseCodeowners(b)
+}
+
+func (l *loader) readShared() {
+	const shared = folder + "/shared"
+	entries, err := l.tree.list(shared)
+	l.problems.join(err)
+	for _, e := range entries {
+		file := path.Join(shared, e.Name())
+		name, ok := strings.CutSuffix(e.Name(), ".yaml")
+		if _, valid := rules["shared"].ok(name); !ok || !valid || !e.Type().IsRegular() {
+			l.problems.add(factory.Position{File: file}, "", "expected a file <name>.yaml: lower-case letters, digits and dashes")
+			continue
+		}
+		n := l.parse(file)
+		l.shared[name] = n
+		if n == nil {
+			continue
+		}
+		before := len(l.problems)
+		for _, use := range l.parts(n) {
+			l.problems.add(use.At, "list both files where the image says use", "a shared file cannot use another one")
+		}
+		if len(l.problems) > before {
+			l.flawed = append(l.flawed, file)
+		}
+	}
+}
+
+// parts checks both parts of a shared file as if they stood in an image's own file, so that a mistake is told once. It
+// returns what they say under use.
+func (l *loader) parts(n *node) []text {
+	whole := *n
+	whole.fields = slices.Clone(n.fields)
+	var image imageFile
+	var tests testsFile
+	for i, f := range whole.fields {
+		var part any
+		switch f.key {
+		case "image":
+			part = &image
+		case "tests":
+			part = &tests
+		default:
+			continue
+		}
+		if f.value.kind == tableNode {
+			l.decode(f.value, part, true)
+			whole.fields[i].value = &node{at: f.value.at, kind: tableNode}
+		}
+	}
+	l.decode(&whole, &sharedFile{}, true)
+	return slices.Concat(image.Use, tests.Use)
+}
+
+// continued lays a file's own document over the parts of the shared files that it uses, and names those. It returns nil
+// when one of them cannot be used, because what is missing then is no fault of this file.
+func (l *loader) continued(n *node, part string, t reflect.Type) (whole *node, used []string) {
+	var base *node
+	broken := false
+	for _, item := range n.get("use").list() {
+		shared, ok := l.shared[item.text]
+		switch {
+		case item.kind != textNode: // decoding tells
+		case !ok:
+			l.problems.add(item.at, nearest(item.text, slices.Collect(maps.Keys(l.shared))), "use: there is no %s/shared/%.80s.yaml", folder, item.text)
+			broken = true
+		case shared == nil:
+			l.problems.add(item.at, "mend that file first", "use: %s/shared/%s.yaml cannot be read", folder, item.text)
+			broken = true
+		default:
+			used = append(used, folder+"/shared/"+item.text+".yaml")
+			base = merge(base, shared.get(part), t, "")
+		}
+	}
+	if broken {
+		return nil, used
+	}
+	merged := *merge(base, n, t, "")
+	merged.at = n.at
+	return &merged, used
+}
+
+func (n *node) list() []*node {
+	if n == nil {
+		return nil
+	}
+	return n.items
+}

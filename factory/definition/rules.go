@@ -1,0 +1,107 @@
+package definition
+
+import (
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// rule is what a text in a definition file has to look like. The pattern goes into the JSON schema too, so it keeps to
+// what RE2 and ECMAScript have in common.
+type rule struct {
+	want    string // completes "expected ..."
+	pattern string
+	length  int                 // bytes at most; 0 means 4096
+	check   func(string) string // returns what is wrong beyond the pattern; optional
+	compile *regexp.Regexp
+}
+
+const (
+	uid     = `(0|[1-9][0-9]{0,8})`
+	segment = `[^/\x00-\x20]+`
+	host    = `[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?`
+)
+
+var rules = compiled(map[string]rule{
+	"line":      {want: "one line of text", pattern: `^[^\x00-\x20]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$`},
+	"value":     {want: "text on one line", pattern: `^[^\x00-\x1f\x7f]*$`},
+	"image":     {want: "an image name: lower-case letters, digits, single dots and dashes", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
+	"shared":    {want: "the name of a file in baseimages/shared, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"team":      {want: "a team name: lower-case letters, digits and dashes", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"contact":   {want: "a mail address or an https URL", pattern: `^([A-Za-z0-9._%+-]+@` + host + `|https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?)$`},
+	"codeowner": {want: "@organization/team, @user or a mail address", pattern: `^(@[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._%+-]+@` + host + `)$`},
+	"family":    {want: "a distribution, like debian", pattern: `^[a-z][a-z0-9-]*$`},
+	"release":   {want: `a release in quotes, like "12"`, pattern: `^[0-9]+(\.[0-9]+)*$`},
+	"codename":  {want: "a code name, like bookworm", pattern: `^[a-z][a-z0-9-]*$`},
+	"archive":   {want: "an archive id, like debian-security (its URL is configuration, not definition)", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
+	"suite":     {want: "a suite, like bookworm-security", pattern: `^[a-z0-9][a-z0-9.+-]*$`},
+	"component": {want: "a component, like main", pattern: `^[a-z][a-z0-9-]*$`},
+	"keyring":   {want: "a file name below /usr/share/keyrings of the toolbox, like debian-archive-keyring.gpg", pattern: `^[a-z0-9][a-z0-9.+_-]*\.(gpg|pgp|asc)$`},
+	"package":   {want: "a package name without version or architecture, like libpam-modules", pattern: `^[a-z0-9][a-z0-9+.-]+$`, length: 128},
+	"platform":  {want: "linux/amd64 or linux/arm64", pattern: `^linux/(amd64|arm64)$`},
+	"glob":      {want: "an absolute path, * and ? allowed, like /usr/share/man/*", pattern: `^(/` + segment + `)+$`, check: cleanPath},
+	"path":      {want: "an absolute path without . and ..", pattern: `^(/|(/` + segment + `)+)$`, check: cleanPath},
+	"account":   {want: "an account name: lower-case letters, digits, _ and -", pattern: `^[a-z_][a-z0-9_-]*$`, length: 32},
+	"user":      {want: `a numeric user, "uid" or "uid:gid", in quotes`, pattern: `^` + uid + `(:` + uid + `)?$`},
+	"variable":  {want: "the name of an environment variable: letters, digits and _", pattern: `^[A-Za-z_][A-Za-z0-9_]*$`},
+	"rolevar":   {want: "the name of a role variable: lower-case letters, digits and _", pattern: `^[a-z_][a-z0-9_]*$`},
+	"label":     {want: "a label, like org.opencontainers.image.vendor", pattern: `^[a-z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`},
+	"signal":    {want: "a signal, like SIGTERM", pattern: `^SIG[A-Z]+[0-9]*$`},
+	"profile":   {want: "the name of a file in ansible/profiles, without .yaml", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
+	"role":      {want: "the name of a folder in ansible/roles", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
+	"playbook":  {want: "the name of a file in ansible, like site.yml", pattern: `^[a-z0-9_][a-z0-9_-]*\.ya?ml$`},
+	"control":   {want: `a control's id in quotes, like "5.4.1.1"`, pattern: `^[0-9]+(\.[0-9]+)+$`, length: 32},
+	"date":      {want: "a day, like 2026-11-23", pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`, check: checkDate},
+	"accepted":  {want: "a vulnerability (CVE-2026-1234) or an XCCDF rule", pattern: `^((CVE-[0-9]{4}-[0-9]{4,}|[A-Z]+(-[A-Za-z0-9.]+)+)|[a-z][A-Za-z0-9_.-]*)$`, length: 200},
+	"mode":      {want: `four octal digits in quotes, like "0644"`, pattern: `^[0-7]{4}$`},
+	"owner":     {want: "user:group by name, like root:shadow", pattern: `^[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*$`},
+	"regexp":    {want: "a regular expression (RE2)", pattern: ``, check: checkRegexp},
+	"argument":  {want: "an argument without NUL", pattern: `^[^\x00]*$`},
+})
+
+func compiled(all map[string]rule) map[string]rule {
+	for name, r := range all {
+		r.compile = regexp.MustCompile(r.pattern)
+		if r.length == 0 {
+			r.length = 4096
+		}
+		all[name] = r
+	}
+	return all
+}
+
+func (r rule) ok(s string) (detail string, ok bool) {
+	if len(s) > r.length || !r.compile.MatchString(s) {
+		return "", false
+	}
+	if r.check != nil {
+		if detail = r.check(s); detail != "" {
+			return detail, false
+		}
+	}
+	return "", true
+}
+
+func cleanPath(s string) string {
+	if path.Clean(s) != s {
+		return "write it as " + path.Clean(s)
+	}
+	return ""
+}
+
+func checkDate(s string) string {
+	if d, err := factory.ParseDate(s); err != nil || d.Time().Before(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		return "there is no such day"
+	}
+	return ""
+}
+
+func checkRegexp(s string) string {
+	if _, err := regexp.Compile(s); err != nil {
+		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	}
+	return ""
+}

@@ -1,0 +1,49 @@
+package definition
+
+import (
+	"errors"
+	"io/fs"
+	"reflect"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// tests reads tests.yaml. A base image without one would be published untested, so it has to have one.
+func (l *loader) tests(name string, kind factory.Kind) (factory.Tests, []string) {
+	file := l.in(name, testsFileName)
+	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) && kind != factory.KindBase {
+		return factory.Tests{}, nil
+	}
+	own := l.parse(file)
+	if own == nil {
+		return factory.Tests{}, nil
+	}
+	n, used := l.continued(own, "tests", reflect.TypeFor[testsFile]())
+	if n == nil {
+		return factory.Tests{}, used
+	}
+	var f testsFile
+	l.decode(n, &f, false)
+	l.checkTests(f)
+	tests := factory.Tests{
+		Packages: factory.PackageTest{Present: sorted(f.Packages.Present), Absent: sorted(f.Packages.Absent)},
+		Setuid:   sorted(f.Setuid),
+		NonRoot:  f.NonRoot,
+	}
+	for _, c := range f.Commands {
+		tests.Commands = append(tests.Commands, factory.CommandTest{
+			Name: c.Name.Value, Run: plain(c.Run), User: c.User.Value, Exit: c.Exit.Value,
+			Stdout: c.Stdout.Value, Stderr: c.Stderr.Value, Timeout: c.Timeout.Value, Where: c.Where,
+		})
+	}
+	for _, t := range f.Files {
+		tests.Files = append(tests.Files, factory.FileTest{
+			Path: t.Path.Value, Absent: t.Absent, Type: t.Type.Value, Mode: t.Mode.Value,
+			Owner: t.Owner.Value, Contains: t.Contains.Value, Where: t.Where,
+		})
+	}
+	for _, u := range f.Users {
+		tests.Users = append(tests.Users, factory.UserTest{Name: u.Name.Value, UID: u.UID.Value, GID: u.GID.Value, Home: u.Home.Value, Shell: u.Shell.Value})
+	}
+	return tests, used
+}

@@ -1,0 +1,178 @@
+package definition
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// tree reads below the repository's root, never through a symbolic link.
+type tree struct{ root *os.Root }
+
+func openTree(dir string) (tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return tree{}, &factory.Problem{Kind: factory.ErrNotFound, What: "opening the repository", Where: factory.Position{File: dir}, Cause: err}
+	}
+	return tree{root}, nil
+}
+
+func (t tree) close() { t.root.Close() }
+
+// stat describes a slash-separated path whose every part is a folder or a regular file. A path that is not there is
+// fs.ErrNotExist.
+func (t tree) stat(name string) (fs.FileInfo, error) {
+	at := factory.Position{File: name}
+	if !fs.ValidPath(name) {
+		return nil, problem(at, "", "the path leaves the repository")
+	}
+	var info fs.FileInfo
+	for i := range len(name) + 1 {
+		if i < len(name) && name[i] != '/' {
+			continue
+		}
+		var err error
+		if info, err = t.root.Lstat(name[:i]); err != nil {
+			return nil, err
+		}
+		switch mode := info.Mode(); {
+		case mode&fs.ModeSymlink != 0:
+			return nil, problem(factory.Position{File: name[:i]}, "put a copy there", "is a symbolic link, expected a file or a folder")
+		case !mode.IsDir() && !mode.IsRegular():
+			return nil, problem(factory.Position{File: name[:i]}, "remove it", "is neither a file nor a folder")
+		}
+	}
+	return info, nil
+}
+
+// read returns a regular file of at most limit bytes.
+func (t tree) read(name string, limit int64) ([]byte, error) {
+	info, err := t.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	at := factory.Position{File: name}
+	if info.IsDir() {
+		return nil, problem(at, "", "is a folder, expected a file")
+	}
+	if info.Size() > limit {
+		return nil, problem(at, "", "%d bytes, expected at most %d", info.Size(), limit)
+	}
+	f, err := t.root.Open(name)
+	if err != nil {
+		return nil, &factory.Problem{What: "reading", Where: at, Cause: bare(err)}
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, &factory.Problem{What: "reading", Where: at, Cause: bare(err)}
+	case int64(len(b)) > limit:
+		return nil, problem(at, "", "grew beyond %d bytes while it was read", limit)
+	}
+	return b, nil
+}
+
+// list returns what a folder holds, sorted by name, without what editors and version control leave there. A folder that
+// does not exist is empty.
+func (t tree) list(name string) ([]fs.DirEntry, error) {
+	info, err := t.stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, problem(factory.Position{File: name}, "", "is a file, expected a folder")
+	}
+	entries, err := fs.ReadDir(t.root.FS(), name)
+	if err != nil {
+		return nil, &factory.Problem{What: "listing", Where: factory.Position{File: name}, Cause: bare(err)}
+	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return leftover(e.Name()) })
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// leftover reports whether a name is what tools leave behind; such files are no part of a definition.
+func leftover(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || name == "__pycache__" || strings.HasSuffix(name, ".pyc")
+}
+
+// inputFile is one file that decides an image.
+type inputFile struct {
+	name string
+	exec bool
+	data []byte
+}
+
+const (
+	maxInput  = 16 << 20 // bytes of one file, and
+	maxInputs = 64 << 20 // of all files of an image together
+)
+
+// files reads the files below the named files and folders, sorted by path. A name that does not exist is an error.
+func (t tree) files(names ...string) (all []inputFile, err error) {
+	var size int64
+	var walk func(string) error
+	walk = func(name string) error {
+		info, err := t.stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return &factory.Problem{Kind: factory.ErrNotFound, What: "does not exist", Where: factory.Position{File: name}}
+		} else if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			entries, err := t.list(name)
+			for _, e := range entries {
+				err = errors.Join(err, walk(path.Join(name, e.Name())))
+			}
+			return err
+		}
+		if size += info.Size(); size > maxInputs {
+			return problem(factory.Position{File: name}, "", "inputs of more than %d bytes", maxInputs)
+		}
+		b, err := t.read(name, maxInput)
+		all = append(all, inputFile{name: name, exec: info.Mode()&0o111 != 0, data: b})
+		return err
+	}
+	for _, name := range names {
+		err = errors.Join(err, walk(name))
+	}
+	slices.SortFunc(all, func(a, b inputFile) int { return cmp.Compare(a.name, b.name) })
+	return slices.CompactFunc(all, func(a, b inputFile) bool { return a.name == b.name }), err
+}
+
+// contentDigest is the digest of the files' paths (without prefix), execute bits and bytes.
+func contentDigest(files []inputFile, prefix string) factory.Digest {
+	var b strings.Builder
+	for _, f := range files {
+		fmt.Fprintf(&b, "%q %t %s\n", strings.TrimPrefix(f.name, prefix), f.exec, factory.DigestOf(f.data))
+	}
+	return factory.DigestOf([]byte(b.String()))
+}
+
+// bare drops the operation and the path from a file error: the Problem says where.
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func joined(all []*factory.Problem) error {
+	errs := make([]error, len(all))
+	for i, p := range all {
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}
