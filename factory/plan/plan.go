@@ -1,0 +1,149 @@
+// Package plan decides what a run does with each image, and says why as a person would.
+//
+// Rules of this package: it is pure (the time comes in, nothing else does), it never changes what it is given, and every
+// action has a reason, keeping included.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Input is what there is to know about one image.
+type Input struct {
+	Image  factory.Image
+	Source factory.Source // of the inputs as they are now
+	Lock   factory.Lock   // as it is now
+	// Err says why Source or Lock could not be made.
+	Err error
+	// Last is the newest release of the image; nil means none.
+	Last *factory.Release
+	// LastFailed is what the run before did with the image when that failed; nil means it did not.
+	LastFailed *factory.RunJob
+}
+
+// Make returns a job for every image that is published, sorted by name. An image is rebuilt when its inputs differ from
+// its last release's, when it is forced by name, and when that release is maxAge old; maxAge 0 means that age is no reason.
+// A release from the future (the clock moved) counts as new.
+func Make(now time.Time, maxAge time.Duration, env factory.Env, force []string, in []Input) []factory.Job {
+	jobs := []factory.Job{}
+	for _, i := range in {
+		if i.Image.Kind == factory.KindToolbox {
+			continue
+		}
+		job := factory.Job{Image: i.Image, Env: env, Source: i.Source}
+		decide(&job, i, now, maxAge, slices.Contains(force, i.Image.Name))
+		if end := i.Image.EndOfLife; !end.IsZero() && factory.DateOf(now).Time().After(end.Time()) {
+			job.Reason += "; support ended on " + end.String()
+		}
+		jobs = append(jobs, job)
+	}
+	slices.SortStableFunc(jobs, func(a, b factory.Job) int { return cmp.Compare(a.Image.Name, b.Image.Name) })
+	return jobs
+}
+
+func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forced bool) {
+	if i.Err != nil {
+		job.Action, job.Reason = factory.Fail, i.Err.Error()
+		return
+	}
+	job.Action = factory.Rebuild
+	if i.Last == nil {
+		job.Reason = "first release" + failedBefore(i)
+		return
+	}
+	job.Supersedes = i.Last.Ref()
+	age, clock := now.Sub(i.Last.Created), ""
+	if age < 0 {
+		age, clock = 0, " (it was made in the future by this clock, so it counts as new)"
+	}
+	changed := i.Source.Inputs != i.Last.Source.Inputs
+	due := maxAge > 0 && age >= maxAge
+	switch {
+	case forced:
+		job.Reason = "asked for"
+	case changed:
+		job.Reason = why(i.Lock.Since(&i.Last.Lock)) + failedBefore(i)
+	case due:
+		job.Refresh = i.Last.Digest
+		job.Reason = fmt.Sprintf("nothing changed, but %s is %s old and a refresh is due after %s%s", i.Last.Tag, days(age), days(maxAge), failedBefore(i))
+	default:
+		job.Action, job.Supersedes = factory.Keep, ""
+		job.Reason = fmt.Sprintf("nothing changed since %s, %s old%s", i.Last.Tag, days(age), clock)
+		if maxAge > 0 {
+			job.Reason += "; refresh due in " + days(roundUp(maxAge-age))
+		}
+	}
+}
+
+// why tells a change of the inputs. What the lock does not know (tests, users, configuration) is the definition too.
+func why(c factory.LockChange) string {
+	var reasons []string
+	if len(c.Packages) > 0 {
+		first := tell(c.Packages[0])
+		if n := len(c.Packages) - 1; n > 0 {
+			first += fmt.Sprintf(" and %d more", n)
+		}
+		reasons = append(reasons, first)
+	}
+	for _, o := range c.Other {
+		switch o {
+		case "toolbox":
+			reasons = append(reasons, "toolbox moved")
+		default:
+			reasons = append(reasons, o+" changed")
+		}
+	}
+	if len(reasons) == 0 {
+		return "definition changed"
+	}
+	return strings.Join(reasons, ", ")
+}
+
+func tell(p factory.PackageChange) string {
+	switch {
+	case p.Old == "":
+		return fmt.Sprintf("%s %s added", p.Name, p.New)
+	case p.New == "":
+		return fmt.Sprintf("%s %s removed", p.Name, p.Old)
+	case p.Old == p.New:
+		return fmt.Sprintf("%s %s has other content", p.Name, p.New)
+	}
+	return fmt.Sprintf("%s %s -> %s", p.Name, p.Old, p.New)
+}
+
+// failedBefore reminds of a try that went wrong: the next one may as well.
+func failedBefore(i Input) string {
+	if i.LastFailed == nil || i.LastFailed.Error == "" {
+		return ""
+	}
+	line, _, _ := strings.Cut(i.LastFailed.Error, "\n")
+	return "; the last try failed: " + line
+}
+
+const day = 24 * time.Hour
+
+// roundUp rounds to whole days; what is due today is due in a day.
+func roundUp(d time.Duration) time.Duration {
+	if rest := d % day; rest > 0 && d < day*(1<<16) {
+		return d - rest + day
+	}
+	return d
+}
+
+// days writes a duration in whole days, rounded down.
+func days(d time.Duration) string {
+	switch n := int(d / day); n {
+	case 0:
+		return "less than a day"
+	case 1:
+		return "1 day"
+	default:
+		return fmt.Sprintf("%d days", n)
+	}
+}
