@@ -1,0 +1,180 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Maker makes one job into a release. Line is the one that works for real.
+type Maker interface {
+	Make(ctx context.Context, run string, job factory.Job) (factory.Release, []factory.StepTime, error)
+}
+
+// Journal keeps what became of each job while the night goes on.
+type Journal interface {
+	SaveJob(ctx context.Context, run string, job factory.RunJob) error
+}
+
+// Night works through a plan.
+type Night struct {
+	Maker   Maker
+	Journal Journal
+	// Width is how many images are made at once; 0 means one.
+	Width int
+	// Events receives progress; nil discards.
+	Events factory.Events
+}
+
+// Outcome is what came of a night. Errors holds, by image, why it failed.
+type Outcome struct {
+	Jobs   []factory.RunJob
+	Errors map[string]error
+}
+
+// Run does every job, one wave after the other, Width at a time. A failing image never stops another one. The error is for
+// the night itself: it was cancelled, or its journal cannot be written.
+func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome, error) {
+	out := Outcome{Errors: map[string]error{}}
+	var mu sync.Mutex
+	var journal error
+	done := func(rj factory.RunJob, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Jobs = append(out.Jobs, rj)
+		if err != nil {
+			out.Errors[rj.Image] = err
+		}
+		// What happened is worth keeping even when the night was cancelled.
+		journal = errors.Join(journal, n.Journal.SaveJob(context.WithoutCancel(ctx), run, rj))
+	}
+	for _, wave := range waves(jobs) {
+		var group sync.WaitGroup
+		slots := make(chan struct{}, max(1, n.Width))
+		for _, job := range wave {
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				done(n.one(ctx, run, job))
+			})
+		}
+		group.Wait()
+	}
+	slices.SortFunc(out.Jobs, func(a, b factory.RunJob) int { return cmp.Compare(a.Image, b.Image) })
+	if ctx.Err() != nil {
+		return out, errors.Join(context.Cause(ctx), journal)
+	}
+	return out, journal
+}
+
+// waves groups jobs by wave, in order.
+func waves(jobs []factory.Job) [][]factory.Job {
+	sorted := slices.Clone(jobs)
+	slices.SortStableFunc(sorted, func(a, b factory.Job) int { return cmp.Compare(a.Wave, b.Wave) })
+	var all [][]factory.Job
+	for i, j := range sorted {
+		if i == 0 || j.Wave != sorted[i-1].Wave {
+			all = append(all, nil)
+		}
+		all[len(all)-1] = append(all[len(all)-1], j)
+	}
+	return all
+}
+
+// one does one job, whatever the plan says of it.
+func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory.RunJob, err error) {
+	rj = factory.RunJob{Image: job.Image.Name, Action: job.Action, Reason: job.Reason}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: the factory itself failed: %v", rj.Image, r)
+		}
+		if err != nil {
+			rj.Error = err.Error()
+		}
+	}()
+	switch job.Action {
+	case factory.Keep:
+		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + job.Reason})
+		return rj, nil
+	case factory.Fail:
+		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepResolve, Message: job.Reason})
+		return rj, cmp.Or(job.Err, errors.New(job.Reason))
+	}
+	if ctx.Err() != nil {
+		return rj, context.Cause(ctx)
+	}
+	n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "rebuild: " + job.Reason})
+	release, times, err := n.Maker.Make(ctx, run, job)
+	rj.Steps = times
+	if err == nil {
+		rj.Release, rj.Ref, rj.Digest = release.ID, release.Tagged(), release.Digest
+	}
+	return rj, err
+}
+
+// State returns what the run as a whole is.
+func (o Outcome) State() factory.RunState {
+	switch {
+	case len(o.Errors) == 0:
+		return factory.Succeeded
+	case len(o.Errors) == len(o.Jobs):
+		return factory.Broken
+	}
+	return factory.Partial
+}
+
+// Err returns nil when every image is fine, all errors otherwise, in the order of their images.
+func (o Outcome) Err() error {
+	var errs []error
+	for _, j := range o.Jobs {
+		if err := o.Errors[j.Image]; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Verdict is the night in one sentence.
+func (o Outcome) Verdict() string {
+	var released, kept, failed []string
+	var slow factory.StepTime
+	var slowImage string
+	for _, j := range o.Jobs {
+		switch {
+		case o.Errors[j.Image] != nil:
+			failed = append(failed, j.Image)
+		case j.Action == factory.Keep:
+			kept = append(kept, j.Image)
+		default:
+			released = append(released, j.Image)
+		}
+		for _, s := range j.Steps {
+			if s.Seconds > slow.Seconds {
+				slow, slowImage = s, j.Image
+			}
+		}
+	}
+	var parts []string
+	for _, p := range []struct {
+		names []string
+		verb  string
+	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}} {
+		if len(p.names) > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(p.names), p.verb, strings.Join(p.names, ", ")))
+		}
+	}
+	if len(parts) == 0 {
+		return "no images"
+	}
+	s := strings.Join(parts, ", ")
+	if slow.Seconds > 0 {
+		s += fmt.Sprintf("; slowest step: %s of %s, %.1f s", slow.Step, slowImage, slow.Seconds)
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/pipeline"
+)
+
+// Property d: one failing image never stops its neighbours.
+func TestOneFailureDoesNotStopOthers(t *testing.T) {
+	p := newPlant()
+	cause := &factory.Problem{Kind: factory.ErrUnavailable, What: "archive down"}
+	p.fail["build b"] = cause
+	broken := factory.Job{Image: factory.Image{Name: "d"}, Action: factory.Fail, Reason: "its definition is not valid", Err: factory.ErrInvalid}
+	kept := job("c")
+	kept.Action, kept.Reason = factory.Keep, "nothing changed"
+	out, err := p.run(t, job("b"), job("a"), kept, broken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.State() != factory.Partial || !errors.Is(out.Errors["b"], cause) || !errors.Is(out.Errors["d"], factory.ErrInvalid) || len(out.Errors) != 2 {
+		t.Errorf("state %s, errors %v", out.State(), out.Errors)
+	}
+	if len(p.tags) != 1 || p.tags["registry.example/a:20261123-1a2b3c4d-dev"] == "" {
+		t.Errorf("published %v", p.tags)
+	}
+	if !strings.HasPrefix(out.Verdict(), "1 released (a), 1 kept (c), 2 failed (b, d); slowest step: ") {
+		t.Errorf("verdict %q", out.Verdict())
+	}
+	// Property e: keeping is a result with a reason, recorded like any other.
+	var recorded []string
+	for _, j := range p.jobs {
+		recorded = append(recorded, j.Image+" "+string(j.Action)+" "+j.Reason)
+	}
+	slices.Sort(recorded)
+	want := []string{"a rebuild first release", "b rebuild first release", "c keep nothing changed", "d fail its definition is not valid"}
+	if !reflect.DeepEqual(recorded, want) {
+		t.Errorf("journal %q", recorded)
+	}
+	if err := out.Err(); !strings.Contains(err.Error(), "build b: archive down") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStates(t *testing.T) {
+	p := newPlant()
+	out, err := p.run(t)
+	if err != nil || out.State() != factory.Succeeded || out.Verdict() != "no images" || out.Err() != nil {
+		t.Errorf("empty night: %v %v", out, err)
+	}
+	p.fail["test a"] = factory.ErrBlocked
+	out, _ = p.run(t, job("a"))
+	if out.State() != factory.Broken || !errors.Is(out.Err(), factory.ErrBlocked) {
+		t.Errorf("all failed: %s %v", out.State(), out.Err())
+	}
+	failed := factory.Job{Image: factory.Image{Name: "x"}, Action: factory.Fail, Reason: "no lock"}
+	out, _ = p.run(t, failed)
+	if err := out.Err(); err == nil || err.Error() != "no lock" {
+		t.Errorf("a reason without an error: %v", err)
+	}
+}
+
+// A wave begins when the one before it has ended.
+func TestWavesFollowEachOther(t *testing.T) {
+	p := newPlant()
+	child, parent := job("a-child"), job("parent")
+	child.Wave = 1
+	if _, err := p.run(t, child, parent); err != nil {
+		t.Fatal(err)
+	}
+	if recorded, began := slices.Index(p.acts, "record parent"), slices.Index(p.acts, "resolve a-child"); recorded < 0 || began < recorded {
+		t.Errorf("the child began at %d, its parent ended at %d", began, recorded)
+	}
+}
+
+// What cannot be journaled is an error of the night, and the work is done all the same.
+func TestJournalThatCannotBeWritten(t *testing.T) {
+	p := newPlant()
+	full := errors.New("disk full")
+	p.fail["save a"] = full
+	out, err := p.run(t, job("a"), job("b"))
+	if !errors.Is(err, full) || len(out.Jobs) != 2 || len(p.tags) != 2 {
+		t.Errorf("error %v, %d jobs, tags %v", err, len(out.Jobs), p.tags)
+	}
+}
+
+type panicky struct{}
+
+func (panicky) Make(context.Context, string, factory.Job) (factory.Release, []factory.StepTime, error) {
+	panic("index out of range")
+}
+
+// A bug in one image's making is that image's failure.
+func TestPanicIsOneImagesFailure(t *testing.T) {
+	p := newPlant()
+	kept := job("b")
+	kept.Action = factory.Keep
+	out, err := pipeline.Night{Maker: panicky{}, Journal: p}.Run(t.Context(), "run", []factory.Job{job("a"), kept})
+	if err != nil || out.State() != factory.Partial || !strings.Contains(out.Errors["a"].Error(), "index out of range") {
+		t.Errorf("outcome %v %v", out, err)
+	}
+}
+
+// After a cancellation no further image is begun, and the journal still says so.
+func TestCancelledNight(t *testing.T) {
+	p := newPlant()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errKilled)
+	out, err := pipeline.Night{Maker: p.line(), Journal: p}.Run(ctx, "run", []factory.Job{job("a"), job("b")})
+	if !errors.Is(err, errKilled) || len(out.Jobs) != 2 || len(p.acts) != 0 || len(p.jobs) != 2 {
+		t.Errorf("error %v, jobs %v, acts %v", err, out.Jobs, p.acts)
+	}
+}
