@@ -1,0 +1,363 @@
+package ansible_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/ansible"
+	"github.com/imagefactory/imagefactory/factory/factorytest"
+)
+
+const repository = "../.."
+
+// recorded answers every step with a result that was recorded from a real run, and keeps the steps.
+type recorded struct {
+	result factory.StepResult
+	err    error
+	steps  []factory.Step
+}
+
+func (r *recorded) Run(_ context.Context, s factory.Step) (factory.StepResult, error) {
+	r.steps = append(r.steps, s)
+	res := r.result
+	res.Root = factory.Root{Platform: s.Root.Platform, State: []byte("hardened")}
+	return res, r.err
+}
+
+func played(t *testing.T, exit int, file string) *recorded {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &recorded{result: factory.StepResult{Exit: exit, Output: map[string][]byte{"outcomes.json": b}}}
+}
+
+func built(h factory.Hardening) factory.Built {
+	var b factory.Built
+	b.Job.Image = factory.Image{Name: "debian-12", Hardening: h}
+	for _, arch := range []string{"amd64", "arm64"} {
+		b.Roots = append(b.Roots, factory.Root{Platform: factory.Platform{OS: "linux", Architecture: arch}, State: []byte("built")})
+	}
+	return b
+}
+
+func level2() factory.Hardening {
+	return factory.Hardening{Profile: "cis_debian", Level: 2, Scope: "container"}
+}
+
+func day(t *testing.T, s string) factory.Date {
+	t.Helper()
+	d, err := factory.ParseDate(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestHardenReportsEveryControlOncePerPlatform(t *testing.T) {
+	t.Parallel()
+	runner, rec := played(t, 0, "applied.json"), &factorytest.Recorder{}
+	h := ansible.Hardener{Runner: runner, Dir: repository, Events: rec.Events()}
+	got, err := h.Harden(t.Context(), built(level2()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue := readCatalogue(t)
+	if len(got.Controls) != 2*len(catalogue.Controls) {
+		t.Fatalf("%d outcomes for %d controls on two platforms", len(got.Controls), len(catalogue.Controls))
+	}
+	counts := map[factory.Outcome]int{}
+	for i, c := range got.Controls {
+		counts[c.Outcome]++
+		if c.Title == "" || (c.Reason == "") != (c.Outcome == factory.Applied || c.Outcome == factory.Already) {
+			t.Errorf("control %s: title %q, outcome %s, reason %q", c.Control, c.Title, c.Outcome, c.Reason)
+		}
+		if i%2 == 1 && (got.Controls[i-1].Control != c.Control || got.Controls[i-1].Platform == c.Platform) {
+			t.Errorf("control %s is not there once for each platform", c.Control)
+		}
+	}
+	if counts[factory.Applied] < 40 || counts[factory.Already] < 40 || counts[factory.NotApplicable] < 40 {
+		t.Errorf("outcomes: %v", counts)
+	}
+	ids := []string{}
+	for _, c := range got.Controls {
+		ids = append(ids, c.Control)
+	}
+	if !(slices.Index(ids, "5.1.9") < slices.Index(ids, "5.1.10") && slices.Index(ids, "5.1.22") < slices.Index(ids, "5.2.2")) {
+		t.Errorf("not in the order of their numbers: %v", ids)
+	}
+	for _, root := range got.Roots {
+		if string(root.State) != "hardened" {
+			t.Errorf("root %s is %q", root.Platform, root.State)
+		}
+	}
+	if notes := rec.Messages(factory.Noted); len(notes) != 2 || !strings.Contains(notes[0], "linux/amd64: 137 controls: ") {
+		t.Errorf("notes: %q", notes)
+	}
+}
+
+func TestStep(t *testing.T) {
+	t.Parallel()
+	runner := played(t, 0, "applied.json")
+	hardening := level2()
+	hardening.Vars = map[string]any{"cis_debian_password_length": 16}
+	h := ansible.Hardener{Runner: runner, Dir: repository}
+	if _, err := h.Harden(t.Context(), built(hardening)); err != nil {
+		t.Fatal(err)
+	}
+	step := runner.steps[0]
+	if step.Name != "harden debian-12 linux/amd64" || !step.Toolbox || step.Network || step.Output != "/.out" {
+		t.Errorf("step %q: toolbox %v, network %v, output %q", step.Name, step.Toolbox, step.Network, step.Output)
+	}
+	if !slices.Equal(step.Tmpfs, []string{"/tmp", "/run"}) {
+		t.Errorf("tmpfs %v", step.Tmpfs)
+	}
+	tail := []string{"/.toolbox/usr/bin/ansible-playbook", "-i", "localhost,", "-c", "local", "-e", "@/.play/vars.json", "/.play/site.yml"}
+	if want := factory.ToolboxPython(tail...); !slices.Equal(step.Args, want) {
+		t.Errorf("args %q\nwant %q", step.Args, want)
+	}
+	for _, kv := range step.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if name == "PYTHONHOME" || name == "LD_LIBRARY_PATH" {
+			t.Errorf("%s would be seen by programs of the target", name)
+		}
+		writes := []string{"HOME", "TMPDIR", "ANSIBLE_HOME", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TEMP"}
+		if slices.Contains(writes, name) && value != "/tmp" && !strings.HasPrefix(value, "/tmp/") {
+			t.Errorf("%s=%s is not on the tmpfs", name, value)
+		}
+	}
+	if !slices.Contains(step.Env, "PYTHONDONTWRITEBYTECODE=1") {
+		t.Error("python would leave bytecode")
+	}
+	for _, name := range []string{"ansible.cfg", "site.yml", "profiles/cis_debian.yaml", "callback_plugins/factory_outcomes.py",
+		"roles/common/library/cis_controls.py", "roles/cis_debian/tasks/main.yml", "roles/cis_debian/templates/umask.sh.j2"} {
+		want, err := os.ReadFile(filepath.Join(repository, "ansible", name))
+		if err != nil || string(step.Files["/.play/"+name].Data) != string(want) {
+			t.Errorf("/.play/%s is not the repository's (%v)", name, err)
+		}
+	}
+	wrapper := step.Files["/.play/bin/python3"]
+	if wrapper.Mode != 0o755 || !strings.HasSuffix(string(wrapper.Data), "/.toolbox/usr/bin/python3.13 -s \"$@\"\n") {
+		t.Errorf("interpreter: %o %s", wrapper.Mode, wrapper.Data)
+	}
+	var vars map[string]any
+	if err := json.Unmarshal(step.Files["/.play/vars.json"].Data, &vars); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{"hardening_profile": "cis_debian", "hardening_scope": "container",
+		"hardening_level": 2.0, "cis_debian_password_length": 16.0, "ansible_python_interpreter": "/.play/bin/python3"} {
+		if vars[key] != want {
+			t.Errorf("%s is %v, want %v", key, vars[key], want)
+		}
+	}
+	if list, ok := vars["hardening_exempt"].([]any); !ok || len(list) != 0 {
+		t.Errorf("hardening_exempt is %v", vars["hardening_exempt"])
+	}
+}
+
+func TestCheckChangesNothing(t *testing.T) {
+	t.Parallel()
+	runner := played(t, 0, "applied.json")
+	got, err := ansible.Hardener{Runner: runner, Dir: repository, Check: true}.Harden(t.Context(), built(level2()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(runner.steps[0].Args, "--check") || string(got.Roots[1].State) != "built" {
+		t.Errorf("args %v, root %s", runner.steps[0].Args, got.Roots[1].State)
+	}
+}
+
+func TestNoProfileNoStep(t *testing.T) {
+	t.Parallel()
+	got, err := ansible.Hardener{}.Harden(t.Context(), built(factory.Hardening{}))
+	if err != nil || len(got.Controls) != 0 || string(got.Roots[0].State) != "built" {
+		t.Errorf("%v %v %v", got.Controls, got.Roots, err)
+	}
+}
+
+func TestExemptions(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		until  string
+		holds  bool
+		reason string
+	}{
+		"holds":                    {"2027-01-01", true, "monitored elsewhere"},
+		"holds on its last day":    {"2026-11-23", true, "monitored elsewhere"},
+		"is over the day after":    {"2026-11-22", false, "its exemption ended on 2026-11-22"},
+		"without an end is absent": {"", false, "its exemption has no end and does not count"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runner, rec := played(t, 0, "applied.json"), &factorytest.Recorder{}
+			exemption := factory.Exemption{Control: "5.4.3.2", Reason: "monitored elsewhere"}
+			if c.until != "" {
+				exemption.Until = day(t, c.until)
+			}
+			hardening := level2()
+			hardening.Exempt = []factory.Exemption{exemption}
+			h := ansible.Hardener{Runner: runner, Dir: repository, Now: new(factorytest.Clock).Now, Events: rec.Events()}
+			got, err := h.Harden(t.Context(), built(hardening))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked := strings.Contains(string(runner.steps[0].Files["/.play/vars.json"].Data), "5.4.3.2"); asked != c.holds {
+				t.Errorf("the play was told of the exemption: %v", asked)
+			}
+			i := slices.IndexFunc(got.Controls, func(o factory.ControlOutcome) bool { return o.Control == "5.4.3.2" })
+			if o := got.Controls[i]; o.Reason != c.reason || o.Until.IsZero() == c.holds {
+				t.Errorf("reason %q until %s", o.Reason, o.Until)
+			}
+			if warned := len(rec.Messages(factory.Warned)) == 1; warned == c.holds {
+				t.Errorf("warnings: %q", rec.Messages(factory.Warned))
+			}
+		})
+	}
+}
+
+func TestWrongDefinitionsAreRefused(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		change func(*factory.Hardening)
+		says   []string
+	}{
+		"profile": {func(h *factory.Hardening) { h.Profile = "cis_plan9" }, []string{`no hardening profile "cis_plan9"`}},
+		"path":    {func(h *factory.Hardening) { h.Profile = "../../etc/x" }, []string{"no hardening profile"}},
+		"all at once": {func(h *factory.Hardening) {
+			h.Scope, h.Level = "pod", 3
+			h.Exempt = []factory.Exemption{{Control: "9.9.9", Where: factory.Position{File: "image.yaml", Line: 7}}}
+			h.Vars = map[string]any{"cis_debian_typo": 1, "hardening_level": 1}
+		}, []string{`scope "pod"`, "level 3", `image.yaml:7: profile cis_debian has no control "9.9.9"`,
+			`no variable "cis_debian_typo"`, `no variable "hardening_level"`}},
+		"value": {func(h *factory.Hardening) { h.Vars = map[string]any{"cis_debian_banner": func() {}} }, []string{"hardening.vars"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hardening := level2()
+			c.change(&hardening)
+			runner := &recorded{}
+			h := ansible.Hardener{Runner: runner, Dir: repository, Now: new(factorytest.Clock).Now}
+			_, err := h.Harden(t.Context(), built(hardening))
+			if !errors.Is(err, factory.ErrInvalid) || len(runner.steps) != 0 {
+				t.Fatalf("%v after %d steps", err, len(runner.steps))
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in %q", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	ioErr := errors.New("build service is gone")
+	cases := map[string]struct {
+		runner *recorded
+		kind   error
+		says   []string
+	}{
+		"control": {played(t, 2, "failed.json"), factory.ErrBlocked, []string{
+			"harden debian-12 linux/amd64: ", "ansible/roles/cis_debian/tasks/pam.yml:", "control 5.3.1.3 failed in task",
+			"package libpam-pwquality is not installed"}},
+		"control, exit 0": {played(t, 0, "failed.json"), factory.ErrBlocked, []string{"control 5.3.1.3 failed"}},
+		"task": {played(t, 2, "refused.json"), factory.ErrBlocked, []string{
+			"ansible/roles/common/tasks/main.yml:3: task \"common : Refuse switches", "unknown there: 9.9"}},
+		"ansible": {&recorded{result: factory.StepResult{Exit: 4, Stderr: []byte("[ERROR]: the playbook\x1b[31m could not be found\n")}},
+			nil, []string{"ansible-playbook ended with exit 4: [ERROR]: the playbook[31m could not be found"}},
+		"no report": {&recorded{result: factory.StepResult{Stdout: []byte("PLAY RECAP")}}, nil, []string{"ansible's report: there is none", "PLAY RECAP"}},
+		"runner":    {&recorded{err: ioErr}, ioErr, []string{"harden debian-12 linux/amd64: build service is gone"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := ansible.Hardener{Runner: c.runner, Dir: repository}.Harden(t.Context(), built(level2()))
+			if err == nil || (c.kind != nil && !errors.Is(err, c.kind)) {
+				t.Fatalf("got %v", err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in %q", want, err)
+				}
+			}
+		})
+	}
+}
+
+// small is a repository with a profile of one control.
+func small() fstest.MapFS {
+	return fstest.MapFS{
+		"ansible/ansible.cfg":                     {Data: []byte("[defaults]\n")},
+		"ansible/site.yml":                        {Data: []byte("---\n")},
+		"ansible/callback_plugins/x.py":           {Data: []byte("#\n")},
+		"ansible/callback_plugins/__pycache__/x":  {Data: []byte("bytecode")},
+		"ansible/roles/r/defaults/main.yml":       {Data: []byte("---\nr_size: 1\n")},
+		"ansible/roles/other/tasks/main.yml":      {Data: []byte("---\n")},
+		"ansible/profiles/p.yaml":                 {Data: []byte("profile: p\nroles: [r]\nplaybook: site.yml\ncontrols: [{id: \"1.1\", title: T}]\n")},
+		"baseimages/debian-12/image.yaml":         {Data: []byte("kind: base\n")},
+		"ansible/roles/r/files/with a space.conf": {Data: []byte("x")},
+	}
+}
+
+func TestOnlyWhatTheProfileNeedsIsTaken(t *testing.T) {
+	t.Parallel()
+	runner := &recorded{result: factory.StepResult{Output: map[string][]byte{
+		"outcomes.json": []byte(`{"schema":1,"outcomes":[{"control":"1.1","outcome":"applied"}]}`)}}}
+	h := factory.Hardening{Profile: "p", Level: 1, Scope: "vm"}
+	if _, err := (ansible.Hardener{Runner: runner, Files: small()}).Harden(t.Context(), built(h)); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for name := range runner.steps[0].Files {
+		names = append(names, strings.TrimPrefix(name, "/.play/"))
+	}
+	slices.Sort(names)
+	want := []string{"ansible.cfg", "bin/python3", "callback_plugins/x.py", "profiles/p.yaml", "roles/r/defaults/main.yml",
+		"roles/r/files/with a space.conf", "site.yml", "vars.json"}
+	if !slices.Equal(names, want) {
+		t.Errorf("files %q", names)
+	}
+}
+
+func TestBrokenRepositories(t *testing.T) {
+	t.Parallel()
+	big := []byte(strings.Repeat("#", 2<<20))
+	cases := map[string]struct {
+		file string
+		as   *fstest.MapFile
+		says string
+	}{
+		"profile is no yaml":    {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("roles: {")}, "ansible/profiles/p.yaml"},
+		"profile is empty":      {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\n")}, "lacks its name"},
+		"profile is large":      {"ansible/profiles/p.yaml", &fstest.MapFile{Data: big}, "too large"},
+		"role is missing":       {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\nroles: [gone]\nplaybook: site.yml\ncontrols: [{id: \"1.1\"}]\n")}, "ansible/roles/gone: the profile's play is incomplete"},
+		"playbook leaves":       {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\nroles: [r]\nplaybook: ../x\ncontrols: [{id: \"1.1\"}]\n")}, "lacks its name"},
+		"file is large":         {"ansible/roles/r/files/big", &fstest.MapFile{Data: big}, "ansible/roles/r/files/big: the play is too large"},
+		"file is a link":        {"ansible/roles/r/files/link", &fstest.MapFile{Mode: os.ModeSymlink, Data: []byte("/etc/shadow")}, "not a regular file"},
+		"defaults are no yaml":  {"ansible/roles/r/defaults/main.yml", &fstest.MapFile{Data: []byte("- a\nb: ]")}, "role defaults"},
+		"a file cannot be read": {"ansible/site.yml", &fstest.MapFile{Mode: os.ModeDir}, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := small()
+			tree[c.file] = c.as
+			_, err := ansible.Hardener{Runner: &recorded{}, Files: tree}.Harden(t.Context(), built(factory.Hardening{Profile: "p", Level: 1, Scope: "vm"}))
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

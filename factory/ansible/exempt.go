@@ -1,0 +1,49 @@
+package ansible
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// exemption is one that the definition states, and whether it is over.
+type exemption struct {
+	factory.Exemption
+	over bool
+}
+
+// exemptions sorts out which ones still hold today, in UTC, their last day included. One without an end is over, because
+// an end is mandatory. Those that are over are announced.
+func (h Hardener) exemptions(img factory.Image) map[string]exemption {
+	out := map[string]exemption{}
+	for _, e := range img.Hardening.Exempt {
+		over := e.Until.IsZero() || factory.DateOf(h.Now()).Time().After(e.Until.Time())
+		out[e.Control] = exemption{Exemption: e, over: over}
+		if over {
+			h.Events.Emit(factory.Event{Kind: factory.Warned, Image: img.Name, Step: factory.StepHarden,
+				Message: fmt.Sprintf("%s: %s, the control is in force again", e.Control, ended(e))})
+		}
+	}
+	return out
+}
+
+// ended says that an exemption is over, and since when.
+func ended(e factory.Exemption) string {
+	if e.Until.IsZero() {
+		return "its exemption has no end and does not count"
+	}
+	return "its exemption ended on " + e.Until.String()
+}
+
+// active returns the controls whose exemption holds, sorted; never nil, because the play expects a list.
+func active(all map[string]exemption) []string {
+	ids := []string{}
+	for id, e := range all {
+		if !e.over {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, compareIDs)
+	return ids
+}

@@ -1,0 +1,154 @@
+package ansible
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+const (
+	home = "ansible" // below the repository's root
+	// maxFile bounds one file of the play, maxPlay all of them: a play is text that people wrote.
+	maxFile = 1 << 20
+	maxPlay = 8 << 20
+)
+
+// catalogue is as much of ansible/profiles/<name>.yaml as a run needs.
+type catalogue struct {
+	Profile  string    `yaml:"profile"`
+	Roles    []string  `yaml:"roles"`
+	Playbook string    `yaml:"playbook"`
+	Controls []control `yaml:"controls"`
+}
+
+type control struct {
+	ID    string `yaml:"id"`
+	Title string `yaml:"title"`
+}
+
+// find returns the control with an id, nil when the catalogue has none.
+func (c catalogue) find(id string) *control {
+	i := slices.IndexFunc(c.Controls, func(k control) bool { return k.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &c.Controls[i]
+}
+
+// play is what is mounted at /.play, and what it promises.
+type play struct {
+	catalogue catalogue
+	files     map[string]factory.File // by absolute path in the step
+	vars      map[string]bool         // names of the role variables that can be set
+}
+
+// readPlay collects the profile's catalogue, its playbook and its roles, and nothing else of ansible/.
+func readPlay(fsys fs.FS, profile string) (play, error) {
+	file := path.Join(home, "profiles", profile+".yaml")
+	p := play{files: map[string]factory.File{}, vars: map[string]bool{}}
+	data, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return p, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no hardening profile %.60q", profile),
+			Hint: "profiles are the files in ansible/profiles", Cause: err}
+	}
+	if len(data) > maxFile {
+		return p, &factory.Problem{Kind: factory.ErrInvalid, What: "profile is too large", Where: factory.Position{File: file}}
+	}
+	if err := yaml.Unmarshal(data, &p.catalogue); err != nil {
+		return p, &factory.Problem{Kind: factory.ErrInvalid, What: "profile", Where: factory.Position{File: file}, Cause: err}
+	}
+	c := p.catalogue
+	if c.Profile != profile || len(c.Roles) == 0 || len(c.Controls) == 0 || !fs.ValidPath(c.Playbook) {
+		return p, &factory.Problem{Kind: factory.ErrInvalid, Where: factory.Position{File: file},
+			What: "profile lacks its name, roles, playbook or controls"}
+	}
+	wanted := []string{"ansible.cfg", "callback_plugins", c.Playbook, "profiles/" + profile + ".yaml"}
+	for _, role := range c.Roles {
+		wanted = append(wanted, "roles/"+role)
+	}
+	for _, name := range wanted {
+		if err := p.add(fsys, name); err != nil {
+			return p, err
+		}
+	}
+	return p, p.readVars(c.Roles)
+}
+
+// add takes a file or folder below ansible/ into the play.
+func (p play) add(fsys fs.FS, name string) error {
+	return fs.WalkDir(fsys, path.Join(home, name), func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "the profile's play is incomplete", Where: factory.Position{File: file}, Cause: err}
+		case d.IsDir() && d.Name() == "__pycache__":
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		case !d.Type().IsRegular():
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "not a regular file", Where: factory.Position{File: file}}
+		}
+		data, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return err
+		}
+		size := len(data)
+		for _, f := range p.files {
+			size += len(f.Data)
+		}
+		if len(data) > maxFile || size > maxPlay {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "the play is too large", Where: factory.Position{File: file}}
+		}
+		p.files[playDir+strings.TrimPrefix(file, home)] = factory.File{Data: data}
+		return nil
+	})
+}
+
+// readVars finds out which variables the roles let a definition set: those that have a default.
+func (p play) readVars(roles []string) error {
+	for _, role := range roles {
+		name := "/roles/" + role + "/defaults/main.yml"
+		var defaults map[string]any
+		if err := yaml.Unmarshal(p.files[playDir+name].Data, &defaults); err != nil {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "role defaults", Where: factory.Position{File: home + name}, Cause: err}
+		}
+		for key := range defaults {
+			p.vars[key] = !strings.HasPrefix(key, "hardening_")
+		}
+	}
+	return nil
+}
+
+// check refuses what the profile does not have, all of it at once, and returns a copy of the variables to set.
+func (p play) check(h factory.Hardening) (map[string]any, error) {
+	var errs []error
+	bad := func(at factory.Position, hint, format string, args ...any) {
+		errs = append(errs, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf(format, args...), Where: at, Hint: hint})
+	}
+	if h.Scope != "container" && h.Scope != "vm" {
+		bad(factory.Position{}, "container or vm", "unknown hardening scope %.40q", h.Scope)
+	}
+	if h.Level != 1 && h.Level != 2 {
+		bad(factory.Position{}, "1 or 2", "unknown hardening level %d", h.Level)
+	}
+	for _, e := range h.Exempt {
+		if p.catalogue.find(e.Control) == nil {
+			bad(e.Where, "its controls are in ansible/profiles/"+p.catalogue.Profile+".yaml", "profile %s has no control %.40q", p.catalogue.Profile, e.Control)
+		}
+	}
+	vars := map[string]any{}
+	for key, value := range h.Vars {
+		if !p.vars[key] {
+			bad(factory.Position{}, "variables are in the defaults of the profile's roles", "profile %s has no variable %.60q", p.catalogue.Profile, key)
+		}
+		vars[key] = value
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return vars, errors.Join(errs...)
+}
