@@ -1,0 +1,85 @@
+package oci
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Annotations that the factory adds to manifest and index, and as labels to the configuration. Each is a function of
+// lock and definition alone.
+const (
+	AnnotationLock      = "io.imagefactory.lock"        // digest of the lock
+	AnnotationOwner     = "io.imagefactory.owner"       // team
+	AnnotationHardening = "io.imagefactory.hardening"   // "cis_debian level 1 container"
+	AnnotationEndOfLife = "io.imagefactory.end-of-life" // 2028-06-30
+	AnnotationLayer     = "io.imagefactory.layer"       // on a layer: its name
+)
+
+const ociPrefix = "org.opencontainers.image."
+
+// annotations says what an image is, whoever builds it and whenever.
+func annotations(h factory.Hardened) (map[string]string, error) {
+	lock, err := h.Lock.Encode()
+	if err != nil {
+		return nil, err
+	}
+	image := h.Job.Image
+	all := map[string]string{
+		ociPrefix + "title":       image.Name,
+		ociPrefix + "description": image.Summary,
+		ociPrefix + "authors":     strings.Join(image.Owner.Contacts, ", "),
+		ociPrefix + "created":     h.Lock.Timestamp.UTC().Format("2006-01-02T15:04:05Z"),
+		AnnotationLock:            string(factory.DigestOf(lock)),
+		AnnotationOwner:           image.Owner.Team,
+		AnnotationHardening:       hardening(image.Hardening),
+		AnnotationEndOfLife:       image.EndOfLife.String(),
+	}
+	maps.DeleteFunc(all, func(_, v string) bool { return v == "" })
+	return all, nil
+}
+
+func hardening(h factory.Hardening) string {
+	if h.Profile == "" {
+		return ""
+	}
+	text := h.Profile
+	if h.Level > 0 {
+		text += " level " + strconv.Itoa(h.Level)
+	}
+	return strings.TrimSpace(text + " " + h.Scope)
+}
+
+// configFile is what a runtime reads: the definition's configuration, and where the layers come from. A label of the
+// definition wins over the standard ones, but not over the factory's own.
+func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, notes map[string]string) (*v1.ConfigFile, error) {
+	c, created := h.Job.Image.Config, v1.Time{Time: h.Lock.Timestamp.UTC()}
+	labels := maps.Clone(notes)
+	for k, v := range c.Labels {
+		if _, taken := notes[k]; !taken || strings.HasPrefix(k, ociPrefix) {
+			labels[k] = v
+		}
+	}
+	file := &v1.ConfigFile{
+		Architecture: p.Architecture,
+		OS:           p.OS,
+		Created:      created,
+		RootFS:       v1.RootFS{Type: "layers"},
+		Config: v1.Config{
+			User: c.User, Env: c.Env, WorkingDir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd,
+			StopSignal: c.StopSignal, Labels: labels,
+		},
+	}
+	for _, l := range layers {
+		id, err := v1.NewHash(string(l.DiffID))
+		if err != nil {
+			return nil, err
+		}
+		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, id)
+		file.History = append(file.History, v1.History{Created: created, CreatedBy: l.history})
+	}
+	return file, nil
+}
