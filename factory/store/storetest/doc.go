@@ -1,0 +1,41 @@
+// Package storetest is the one suite that every database of package store passes, and the PostgreSQL server to run it on.
+// Tests import it; nothing else does.
+package storetest
+
+import (
+	"testing"
+
+	"github.com/imagefactory/imagefactory/factory/store"
+)
+
+// Exercise runs the whole suite. Each call of open returns a store on an empty database of its own and closes it at the end of
+// the test it was given.
+func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
+	for name, test := range map[string]func(*testing.T, *store.Store){
+		"runs":                 runs,
+		"run references":       runReferences,
+		"foreign text":         foreignText,
+		"lease":                lease,
+		"lease expires":        leaseExpires,
+		"lease of a dead":      leaseOfTheDead,
+		"lease lost":           leaseLost,
+		"lease kept":           leaseKept,
+		"lease race":           leaseRace,
+		"release":              release,
+		"release is immutable": releaseIsImmutable,
+		"release needs":        releaseNeeds,
+		"release race":         releaseRace,
+		"release list":         releaseList,
+		"release references":   releaseReferences,
+		"release hints":        releaseHints,
+		"inputs":               inputs,
+		"many writers":         manyWriters,
+		"cancelled":            cancelled,
+		"closed":               closed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
