@@ -1,0 +1,186 @@
+package git
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Source returns which commit made paths: the last one that touched them. When they hold changes that are not
+// committed (ignored files never count), or no commit, the source is dirty and its hash is git's own hash of
+// what the paths hold now. The Inputs digest is left to the caller.
+//
+// Paths of which nothing exists are ErrNotFound. In a clone whose history was cut off right there the answer would
+// be wrong, and is ErrInvalid instead.
+func (r Repo) Source(ctx context.Context, paths []string) (factory.Source, error) {
+	now, err := r.look(ctx, paths)
+	if err != nil {
+		return factory.Source{}, err
+	}
+	if now.files == 0 {
+		return factory.Source{}, &factory.Problem{Kind: factory.ErrNotFound, What: "none of the inputs exists: " + strings.Join(paths, ", ")}
+	}
+	source := factory.Source{Hash: now.tree[:8], Dirty: true}
+	if now.repository {
+		source.Remote = r.remoteURL(ctx)
+	}
+	if len(now.changed) > 0 || now.head == "" {
+		return source, nil
+	}
+	commit, err := r.line(ctx, append([]string{"rev-list", "-1", now.head, "--"}, paths...)...)
+	if err != nil {
+		return factory.Source{}, err
+	}
+	if err := r.checkHistory(ctx, commit); err != nil {
+		return factory.Source{}, err
+	}
+	source.Commit, source.Hash, source.Dirty = commit, commit[:8], false
+	return source, nil
+}
+
+// checkHistory refuses a commit at which a shallow clone ends: it seems to have touched everything.
+func (r Repo) checkHistory(ctx context.Context, commit string) error {
+	file, err := r.line(ctx, "rev-parse", "--path-format=absolute", "--git-path", "shallow")
+	if err != nil {
+		return err
+	}
+	ends, err := os.ReadFile(file)
+	if err != nil || !slices.Contains(strings.Fields(string(ends)), commit) {
+		return nil // no such file: not shallow
+	}
+	return &factory.Problem{Kind: factory.ErrInvalid, What: "this clone's history ends before the commit that made the inputs",
+		Hint: "git fetch --unshallow; in CI clone with full history (depth 0)"}
+}
+
+// state is what a set of paths holds, seen from a scratch index beside the user's.
+type state struct {
+	repository bool
+	head       string   // commit; empty = none yet
+	changed    []string // files that differ from head, relative to Dir
+	untracked  []string // those of them that the user's index does not know
+	files      int
+	tree       string // hash of the tree that holds these files and nothing else
+}
+
+func (r Repo) look(ctx context.Context, paths []string) (state, error) {
+	if err := check(paths); err != nil {
+		return state{}, err
+	}
+	tmp, err := os.MkdirTemp("", "factory-git-")
+	if err != nil {
+		return state{}, err
+	}
+	defer os.RemoveAll(tmp)
+	s := state{repository: true}
+	env, err := r.scratch(ctx, tmp, &s)
+	if err != nil {
+		return state{}, err
+	}
+	if s.repository {
+		if s.head, err = r.line(ctx, "rev-parse", "--quiet", "--verify", "HEAD^{commit}"); err != nil && exit(err) != 1 {
+			return state{}, err
+		}
+		untracked, err := r.run(ctx, call{args: append([]string{"ls-files", "-z", "-o", "--exclude-standard", "--"}, paths...)})
+		if err != nil {
+			return state{}, err
+		}
+		s.untracked = fields(untracked)
+	}
+	return s, r.compare(ctx, &s, env, paths)
+}
+
+// scratch returns an environment in which git writes its index and objects below tmp.
+func (r Repo) scratch(ctx context.Context, tmp string, s *state) ([]string, error) {
+	objects, err := r.line(ctx, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+	if err == errNoRepository {
+		s.repository = false
+		dir, err := filepath.Abs(r.Dir)
+		if err != nil {
+			return nil, err
+		}
+		bare := filepath.Join(tmp, "git")
+		_, err = r.run(ctx, call{args: []string{"init", "--quiet", "--bare", "--template=", "--object-format=sha1", bare}})
+		return []string{"GIT_DIR=" + bare, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + filepath.Join(tmp, "index")}, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	own := filepath.Join(tmp, "objects")
+	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(objects) + `"`
+	return []string{"GIT_INDEX_FILE=" + filepath.Join(tmp, "index"), "GIT_OBJECT_DIRECTORY=" + own,
+		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + quoted}, os.Mkdir(own, 0o700)
+}
+
+// compare brings a scratch index from head to what the paths hold now.
+func (r Repo) compare(ctx context.Context, s *state, env, paths []string) error {
+	var err error
+	git := func(stdin string, args ...string) string {
+		if err != nil {
+			return ""
+		}
+		var out string
+		out, err = r.run(ctx, call{args: args, stdin: stdin, set: env})
+		return out
+	}
+	with := func(args ...string) []string { return append(append(args, "--"), paths...) }
+	git("", "read-tree", cmp.Or(s.head, "--empty"))
+	git(git("", with("ls-files", "-z", "-c", "-o", "--exclude-standard")...), "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+	list := git("", with("ls-files", "-z", "-s")...)
+	s.files = strings.Count(list, "\x00")
+	if s.head == "" {
+		s.changed = fields(git("", with("ls-files", "-z")...))
+	} else {
+		s.changed = fields(git("", with("diff-index", "-z", "--cached", "--no-renames", "--relative", "--name-only", s.head)...))
+	}
+	git("", "read-tree", "--empty")
+	git(list, "update-index", "-z", "--index-info")
+	s.tree = strings.TrimSpace(git("", "write-tree"))
+	return err
+}
+
+// fields splits a list whose entries end in NUL.
+func fields(z string) []string {
+	if z == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(z, "\x00"), "\x00")
+}
+
+func (r Repo) remoteURL(ctx context.Context) string {
+	to, err := r.target(ctx)
+	if err != nil {
+		to.remote = cmp.Or(r.Remote, "origin")
+	}
+	raw, err := r.line(ctx, "config", "--get", "remote."+to.remote+".url")
+	if err != nil {
+		return ""
+	}
+	return publicURL(raw)
+}
+
+// publicURL returns a remote's URL as it may be shown to anybody: no password, no token, no query; nothing for a folder of this machine.
+func publicURL(raw string) string {
+	if u, err := url.Parse(raw); err == nil && u.Scheme != "" && u.Host != "" {
+		if u.Scheme != "ssh" || u.User == nil {
+			u.User = nil
+		} else {
+			u.User = url.User(u.User.Username())
+		}
+		u.RawQuery, u.Fragment = "", ""
+		return u.String()
+	}
+	host, repo, scp := strings.Cut(raw, ":")
+	if !scp || repo == "" || strings.ContainsAny(host, "/\\ ") || strings.Contains(repo, "@") || strings.Contains(raw, "://") || strings.HasPrefix(repo, ":") {
+		return ""
+	}
+	if user, name, found := strings.Cut(host, "@"); found && user == "" || strings.Contains(name, "@") {
+		return ""
+	}
+	return raw
+}
