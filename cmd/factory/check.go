@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+)
+
+func newCheck(mk maker) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "verify everything in baseimages/, and list every problem at once",
+		Long:  "check reads every definition, lock, owner and profile strictly, and compares CODEOWNERS. It changes nothing.\n\n" + exitHelp,
+	}
+	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
+		set, err := definition.Load(c.cfg.Dir)
+		problems := factory.Problems(err)
+		if err != nil && len(problems) == 0 {
+			return err
+		}
+		for _, img := range set.Images {
+			problems = append(problems, c.checkLock(img)...)
+		}
+		warnings := set.Expired(factory.DateOf(c.w.Now()))
+		if c.JSON {
+			if err := c.printJSON(map[string]any{"images": len(set.Images), "problems": rows(problems), "warnings": rows(warnings)}); err != nil {
+				return err
+			}
+		} else {
+			for _, p := range problems {
+				fmt.Fprintln(c.w.Stdout, p.Error())
+			}
+			for _, p := range warnings {
+				fmt.Fprintln(c.w.Stdout, "warning: "+p.Error())
+			}
+			fmt.Fprintf(c.w.Stdout, "%d images, %d problems, %d warnings\n", len(set.Images), len(problems), len(warnings))
+		}
+		if len(problems) > 0 {
+			return silentError{factory.ErrInvalid}
+		}
+		return nil
+	})
+}
+
+// checkLock reads an image's lock and compares it with the definition.
+func (c *command) checkLock(img factory.Image) []*factory.Problem {
+	lock, ok, err := definition.ReadLock(c.cfg.Dir, img.Name)
+	where := factory.Position{File: "baseimages/" + img.Name + "/lock.json"}
+	switch {
+	case err != nil:
+		return factory.Problems(err)
+	case !ok:
+		return nil // a definition may be older than its first lock
+	case lock.Image != img.Name:
+		return []*factory.Problem{{Kind: factory.ErrInvalid, Where: where, What: fmt.Sprintf("this is the lock of %q", lock.Image), Hint: "factory lock " + img.Name}}
+	case lock.Definition != definition.Digest(img):
+		return []*factory.Problem{{Kind: factory.ErrInvalid, Where: where, What: "the definition changed since it was locked", Hint: "factory lock " + img.Name}}
+	}
+	return nil
+}
+
+func rows(problems []*factory.Problem) []map[string]any {
+	all := []map[string]any{}
+	for _, p := range problems {
+		all = append(all, map[string]any{"where": p.Where, "what": p.What, "hint": p.Hint})
+	}
+	return all
+}
+
+func newSchema(mk maker) *cobra.Command {
+	c := &cobra.Command{Use: "schema", Short: "print the JSON schema of the definitions, for editors",
+		Long:    "schema prints what baseimages/schema.json must contain.\n\n" + exitHelp,
+		Example: "  factory schema > baseimages/schema.json"}
+	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
+		_, err := c.w.Stdout.Write(definition.Schema())
+		return err
+	})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/git"
+)
+
+// resolver finds a job's exact inputs: the lock as committed, and a copy of every file that the image is made of.
+type resolver struct{ app *app }
+
+// Resolve refuses a lock that does not belong to the definition, the roles or the toolbox in front of it.
+func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, error) {
+	img, dir := job.Image, r.app.cfg.Dir
+	lock, ok, err := definition.ReadLock(dir, img.Name)
+	if err != nil {
+		return factory.Locked{}, err
+	}
+	relock := "make it: factory lock " + img.Name
+	if !ok {
+		return factory.Locked{}, &factory.Problem{Kind: factory.ErrNotFound, What: img.Name + " has no lock", Hint: relock}
+	}
+	stale := func(what string) error {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("the lock of %s was made for another %s", img.Name, what), Hint: relock}
+	}
+	roles, err := definition.RoleDigests(dir, img)
+	switch {
+	case err != nil:
+		return factory.Locked{}, err
+	case lock.Image != img.Name:
+		return factory.Locked{}, stale("image, " + lock.Image)
+	case lock.Definition != definition.Digest(img):
+		return factory.Locked{}, stale("definition")
+	case !maps.Equal(lock.Roles, roles):
+		return factory.Locked{}, stale("version of its roles")
+	case r.app.box != nil && lock.Tools["toolbox"] != *r.app.box:
+		return factory.Locked{}, stale("toolbox")
+	}
+	tar, inputs, err := definition.Pack(dir, img)
+	if err != nil {
+		return factory.Locked{}, err
+	}
+	if job.Source.Inputs != "" && inputs != job.Source.Inputs {
+		return factory.Locked{}, &factory.Problem{Kind: factory.ErrConflict, What: "the inputs of " + img.Name + " changed while the run was planning", Hint: "run it again"}
+	}
+	locked := factory.Locked{Job: job, Lock: lock, Inputs: tar, At: r.app.w.Now()}
+	if job.Refresh != "" {
+		locked.Fresh = r.app.newID()
+	}
+	return locked, nil
+}
+
+// source says which commit made an image's inputs, and what they are.
+func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, error) {
+	return sourceIn(ctx, a.git(), img)
+}
+
+func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.Source, error) {
+	src, err := repo.Source(ctx, img.Inputs)
+	if err != nil {
+		return src, err
+	}
+	_, src.Inputs, err = definition.Pack(repo.Dir, img)
+	return src, err
+}
+
+// sourceWith is source as it would be with another lock, without writing that lock to the repository.
+func (a *app) sourceWith(ctx context.Context, img factory.Image, lock factory.Lock) (factory.Source, error) {
+	tar, _, err := definition.Pack(a.cfg.Dir, img)
+	if err != nil {
+		return factory.Source{}, err
+	}
+	dir, err := os.MkdirTemp("", "factory-plan-")
+	if err != nil {
+		return factory.Source{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := definition.Unpack(tar, dir); err != nil {
+		return factory.Source{}, err
+	}
+	if err := writeLock(dir, lock); err != nil {
+		return factory.Source{}, err
+	}
+	src, err := sourceIn(ctx, git.Repo{Dir: dir}, img)
+	src.Dirty = true
+	return src, err
+}
+
+// lockPath is where an image's lock lies in a repository.
+func lockPath(dir, image string) string { return filepath.Join(dir, "baseimages", image, "lock.json") }
+
+// writeLock replaces an image's lock in one step: a crash leaves the old one or the new one.
+func writeLock(dir string, lock factory.Lock) error {
+	b, err := lock.Encode()
+	if err != nil {
+		return err
+	}
+	path := lockPath(dir, lock.Image)
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".lock-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("lock of %s: %w", lock.Image, err)
+	}
+	return os.Rename(tmp.Name(), path)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+)
+
+func newLock(mk maker) *cobra.Command {
+	var commit, push, dry bool
+	c := &cobra.Command{
+		Use:   "lock [IMAGE...]",
+		Short: "ask the archives for the exact package set of each image",
+		Long: `lock has apt's own solver, inside the toolbox, decide the exact packages of each image from its archives, whose signatures are
+verified with the distribution's keyring. It prints what changed against the lock there was: packages, versions, and the
+vulnerabilities that the new packages' changelogs name. An image that cannot be locked keeps its old lock.
+
+` + exitHelp,
+		Example: "  factory lock\n  factory lock debian-12 --commit --push",
+		Args:    cobra.ArbitraryArgs,
+	}
+	c.Flags().BoolVar(&commit, "commit", false, "commit each changed lock on its own; other changes stay untouched")
+	c.Flags().BoolVar(&push, "push", false, "push these commits; a lost race is retried (needs --commit)")
+	c.Flags().BoolVar(&dry, "dry-run", false, "print the change, write nothing")
+	return leaf(c, mk, func(ctx context.Context, c *command, names []string) error {
+		if push && !commit || commit && dry {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "these flags do not go together", Hint: "--push needs --commit, and --dry-run excludes both"}
+		}
+		set, problems := definition.Load(c.cfg.Dir)
+		if problems != nil && len(set.Images) == 0 {
+			return problems
+		}
+		if len(names) == 0 {
+			for _, img := range set.Images {
+				names = append(names, img.Name)
+			}
+		}
+		for _, n := range names {
+			if _, err := set.Image(n); err != nil {
+				return errors.Join(err, problems)
+			}
+		}
+		work := func(ctx context.Context, _ string) error {
+			l := &locking{app: c.app, set: set, Write: !dry, Full: true}
+			results := l.run(ctx, names)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if commit {
+				if err := c.commitLocks(ctx, results, push); err != nil {
+					return err
+				}
+			}
+			return errors.Join(c.printLocks(results), lockErr(results), problems)
+		}
+		if dry {
+			return work(ctx, "")
+		}
+		return c.leased(ctx, "lock", work)
+	})
+}
+
+// commitLocks makes one commit for each image whose lock moved, and pushes them together.
+func (a *app) commitLocks(ctx context.Context, results map[string]lockResult, push bool) error {
+	repo := a.git()
+	made := false
+	for _, name := range sortedKeys(results) {
+		r := results[name]
+		if r.Err != nil || r.Change.Empty() {
+			continue
+		}
+		commit, err := repo.Commit(ctx, changeMessage(r), []string{"baseimages/" + name + "/lock.json"})
+		if err != nil {
+			return fmt.Errorf("commit lock of %s: %w", name, err)
+		}
+		if commit != "" {
+			made = true
+			a.events.Emit(factory.Event{Kind: factory.Noted, Image: name, Message: "committed the new lock as " + commit[:min(8, len(commit))]})
+		}
+	}
+	if !push || !made {
+		return nil
+	}
+	return repo.Push(ctx, 0)
+}
+
+func (c *command) printLocks(results map[string]lockResult) error {
+	if c.JSON {
+		type row struct {
+			factory.LockChange
+			Changed bool   `json:"changed"`
+			Error   string `json:"error,omitempty"`
+		}
+		rows := []row{}
+		for _, name := range sortedKeys(results) {
+			r := results[name]
+			out := row{LockChange: r.Change, Changed: !r.Change.Empty()}
+			out.Image = name
+			if r.Err != nil {
+				out.Error = r.Err.Error()
+			}
+			rows = append(rows, out)
+		}
+		return c.printJSON(rows)
+	}
+	for _, name := range sortedKeys(results) {
+		switch r := results[name]; {
+		case r.Err != nil:
+			fmt.Fprintf(c.w.Stdout, "%s: not locked, the old lock stays\n", name)
+		case r.Change.Empty():
+			fmt.Fprintf(c.w.Stdout, "%s: nothing changed\n", name)
+		case r.Change.First:
+			fmt.Fprintf(c.w.Stdout, "%s: first lock, %d packages\n", name, packageCount(r.Lock))
+		default:
+			fmt.Fprintf(c.w.Stdout, "%s:\n%s", name, changeTable(r.Change))
+		}
+	}
+	return nil
+}
+
+func packageCount(l factory.Lock) (n int) {
+	for _, p := range l.Platforms {
+		n += len(p.Packages)
+	}
+	return n
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/upstream"
+)
+
+// lockResult is what came of locking one image.
+type lockResult struct {
+	Lock   factory.Lock
+	Change factory.LockChange
+	Err    error
+}
+
+// locking refreshes locks: the toolbox first, because it is where apt runs, then every image on its own.
+type locking struct {
+	app   *app
+	set   definition.Set
+	Write bool // replace lock.json; otherwise only say what would change
+	Full  bool // ask apt even when no archive moved
+
+	mu      sync.Mutex
+	results map[string]lockResult
+}
+
+// run locks the named images and returns what came of each. An image that fails keeps its old lock.
+func (l *locking) run(ctx context.Context, names []string) map[string]lockResult {
+	l.results = map[string]lockResult{}
+	box, err := l.toolbox(ctx, slices.Contains(names, boxName(l.set)))
+	var group sync.WaitGroup
+	for _, name := range names {
+		img, found := l.set.Image(name)
+		if found != nil {
+			l.put(name, lockResult{Err: found})
+			continue
+		}
+		if img.Kind == factory.KindToolbox {
+			continue
+		}
+		if err != nil {
+			l.put(name, lockResult{Err: err})
+			continue
+		}
+		group.Go(func() { l.put(name, l.image(ctx, img, box)) })
+	}
+	group.Wait()
+	return l.results
+}
+
+func (l *locking) put(name string, r lockResult) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.results[name] = r
+	a := l.app
+	switch {
+	case r.Err != nil:
+		a.events.Emit(factory.Event{Kind: factory.Broke, Image: name, Step: factory.StepResolve, Message: "lock: " + r.Err.Error()})
+	case r.Change.Empty():
+		a.events.Emit(factory.Event{Kind: factory.Noted, Image: name, Message: "lock is current"})
+	default:
+		a.events.Emit(factory.Event{Kind: factory.Noted, Image: name, Message: "lock moved: " + changeLine(r)})
+	}
+}
+
+func boxName(set definition.Set) string {
+	for _, img := range set.Images {
+		if img.Kind == factory.KindToolbox {
+			return img.Name
+		}
+	}
+	return ""
+}
+
+// toolboxState is the toolbox that images are locked with. Its use is put off until somebody needs it.
+type toolboxState struct {
+	image  factory.Image
+	lock   factory.Lock
+	digest factory.Digest
+}
+
+// toolbox locks the toolbox when it is asked for or has no lock, and makes it when its lock moved.
+func (l *locking) toolbox(ctx context.Context, asked bool) (toolboxState, error) {
+	name := boxName(l.set)
+	img, err := l.set.Image(name)
+	if err != nil {
+		return toolboxState{}, &factory.Problem{Kind: factory.ErrInvalid, What: "no definition has kind: toolbox", Hint: "restore baseimages/toolbox"}
+	}
+	old, exists, err := definition.ReadLock(l.app.cfg.Dir, name)
+	if err != nil {
+		return toolboxState{}, err
+	}
+	if exists && old.Digest != "" && old.Definition == definition.Digest(img) && !asked {
+		return toolboxState{img, old, old.Digest}, nil
+	}
+	res := l.solveToolbox(ctx, img, old, exists)
+	if res.Err != nil && exists && old.Digest != "" && errors.Is(res.Err, factory.ErrUnavailable) {
+		l.put(name, res) // the images can still be locked and built with the toolbox that there is
+		return toolboxState{img, old, old.Digest}, nil
+	}
+	l.put(name, res)
+	return toolboxState{img, res.Lock, res.Lock.Digest}, res.Err
+}
+
+func (l *locking) solveToolbox(ctx context.Context, img factory.Image, old factory.Lock, exists bool) lockResult {
+	a := l.app
+	req := upstream.Request{Image: img, Definition: definition.Digest(img)}
+	if exists {
+		req.Old = &old
+	}
+	// There is no toolbox yet to solve in: this machine's own apt does it.
+	s := l.solver(upstream.Host{})
+	if exists && old.Digest != "" && l.current(ctx, s, req) {
+		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
+	}
+	a.events.Emit(factory.Event{Kind: factory.Began, Image: img.Name, Step: factory.StepResolve, Message: "asking the archives"})
+	began := a.w.Now()
+	lock, change, err := s.Solve(ctx, req)
+	if err != nil {
+		return lockResult{Err: fmt.Errorf("lock %s: %w", img.Name, err)}
+	}
+	a.events.Emit(factory.Event{Kind: factory.Finished, Image: img.Name, Step: factory.StepResolve, Seconds: a.w.Now().Sub(began).Seconds()})
+	if exists && lock.SamePackages(old) {
+		lock.Digest = old.Digest
+	}
+	if lock.Digest == "" && l.Write {
+		if lock.Digest, err = a.toolbox(ctx, img, lock); err != nil {
+			return lockResult{Err: err}
+		}
+	}
+	if l.Write && !change.Empty() {
+		if err := writeLock(a.cfg.Dir, lock); err != nil {
+			return lockResult{Err: err}
+		}
+	}
+	return lockResult{Lock: lock, Change: change}
+}
+
+// image locks one image inside the toolbox.
+func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState) lockResult {
+	a := l.app
+	fail := func(err error) lockResult { return lockResult{Err: fmt.Errorf("lock %s: %w", img.Name, err)} }
+	old, exists, err := definition.ReadLock(a.cfg.Dir, img.Name)
+	if err != nil {
+		return fail(err)
+	}
+	roles, err := definition.RoleDigests(a.cfg.Dir, img)
+	if err != nil {
+		return fail(err)
+	}
+	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: map[string]factory.Digest{"toolbox": box.digest}, Roles: roles}
+	if exists {
+		req.Old = &old
+	}
+	s := l.solver(a.build())
+	if exists && l.current(ctx, s, req) {
+		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
+	}
+	if _, err := a.toolbox(ctx, box.image, box.lock); err != nil {
+		return fail(err)
+	}
+	if s.Toolbox, err = a.build().Toolbox(); err != nil {
+		return fail(err)
+	}
+	a.events.Emit(factory.Event{Kind: factory.Began, Image: img.Name, Step: factory.StepResolve, Message: "asking the archives"})
+	began := a.w.Now()
+	lock, change, err := s.Solve(ctx, req)
+	if err != nil {
+		return fail(err)
+	}
+	a.events.Emit(factory.Event{Kind: factory.Finished, Image: img.Name, Step: factory.StepResolve, Seconds: a.w.Now().Sub(began).Seconds()})
+	if l.Write && !change.Empty() {
+		if err := writeLock(a.cfg.Dir, lock); err != nil {
+			return fail(err)
+		}
+	}
+	return lockResult{Lock: lock, Change: change}
+}
+
+func (l *locking) solver(r upstream.Runner) upstream.Solver {
+	a := l.app
+	return upstream.Solver{Runner: r, Archives: a.cfg.Archives, HTTP: &http.Client{Timeout: 30 * time.Second}, Now: a.w.Now, Events: a.events,
+		Cache: filepath.Join(a.cfg.State, "archives")}
+}
+
+// current reports whether no archive moved since the lock was made. When that cannot be told, apt is asked.
+func (l *locking) current(ctx context.Context, s upstream.Solver, req upstream.Request) bool {
+	if l.Full {
+		return false
+	}
+	ok, err := s.Current(ctx, req)
+	return err == nil && ok
+}
+
+// changeLine is a lock's change in one line.
+func changeLine(r lockResult) string {
+	c := r.Change
+	if c.First {
+		return fmt.Sprintf("first lock, %d packages", packageCount(r.Lock))
+	}
+	var parts []string
+	for i, p := range c.Packages {
+		if i == 3 {
+			parts = append(parts, fmt.Sprintf("%d more packages", len(c.Packages)-i))
+			break
+		}
+		parts = append(parts, changeText(p))
+	}
+	parts = append(parts, c.Other...)
+	if cves := c.CVEs(); len(cves) > 0 {
+		parts = append(parts, fmt.Sprintf("fixes %d known vulnerabilities", len(cves)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func changeText(p factory.PackageChange) string {
+	switch {
+	case p.Old == "":
+		return p.Name + " " + p.New + " added"
+	case p.New == "":
+		return p.Name + " " + p.Old + " removed"
+	}
+	return p.Name + " " + p.Old + " → " + p.New
+}
+
+// changeMessage is the text of a commit that moves a lock.
+func changeMessage(r lockResult) string {
+	c := r.Change
+	var b strings.Builder
+	switch cves := c.CVEs(); {
+	case c.First:
+		fmt.Fprintf(&b, "%s: first lock (%d packages)\n", c.Image, packageCount(r.Lock))
+		return b.String()
+	case len(cves) > 0:
+		fmt.Fprintf(&b, "%s: update %d packages, fixing %s\n", c.Image, len(c.Packages), shortList(cves, 3))
+	case len(c.Packages) > 0:
+		fmt.Fprintf(&b, "%s: update %d packages\n", c.Image, len(c.Packages))
+	default:
+		fmt.Fprintf(&b, "%s: %s\n", c.Image, strings.Join(c.Other, ", "))
+	}
+	b.WriteString("\n" + changeTable(c))
+	return b.String()
+}
+
+// changeTable lists every change, one a line.
+func changeTable(c factory.LockChange) string {
+	var b strings.Builder
+	for _, p := range c.Packages {
+		b.WriteString("  " + changeText(p))
+		if len(p.CVEs) > 0 {
+			b.WriteString("  fixes " + strings.Join(p.CVEs, " "))
+		}
+		b.WriteString("\n")
+	}
+	for _, o := range c.Other {
+		b.WriteString("  " + o + "\n")
+	}
+	return b.String()
+}
+
+func shortList(names []string, n int) string {
+	if len(names) <= n {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+}
+
+// lockErr joins the failures of a locking run, in the order of the images.
+func lockErr(results map[string]lockResult) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(results)) {
+		errs = append(errs, results[name].Err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/pipeline"
+	"github.com/imagefactory/imagefactory/factory/plan"
+)
+
+// leaseName is the one lease of the factory: whoever makes releases or locks holds it.
+const leaseName = "factory"
+
+// leaseTTL is how long a lease outlives a factory that vanished from another host.
+const leaseTTL = time.Minute
+
+func newNightly(mk maker) *cobra.Command {
+	var o nightOptions
+	c := &cobra.Command{
+		Use:   "nightly",
+		Short: "lock, plan, then rebuild whatever has a reason to be rebuilt",
+		Long: `nightly asks the archives for the newest packages, plans, and takes every image that has a reason down the pipeline:
+resolve, build, harden, pack, test, sign, publish, record. Not rebuilding an image has a reason too. One failing image never
+stops another one.
+
+New locks stay in the working tree, and their releases are marked dirty, unless --commit makes a commit of each.
+
+` + exitHelp,
+		Example: "  factory nightly                    # on embedded defaults\n  factory nightly --commit --push    # in CI",
+	}
+	c.Flags().BoolVar(&o.Commit, "commit", false, "commit each changed lock on its own")
+	c.Flags().BoolVar(&o.Push, "push", false, "push these commits; a lost race is retried (needs --commit)")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "like factory plan: change nothing")
+	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
+		o.Command, o.Lock = "nightly", true
+		return c.night(ctx, o)
+	})
+}
+
+func newBuild(mk maker) *cobra.Command {
+	var o nightOptions
+	c := &cobra.Command{
+		Use:   "build IMAGE...",
+		Short: "rebuild images now, from the locks as they are",
+		Long: `build takes the named images down the whole pipeline whether or not they have a reason, from their lock as it lies in the
+repository. With --lock it asks the archives first.
+
+` + exitHelp,
+		Example: "  factory build debian-12\n  factory build --lock debian-12 debian-13",
+		Args:    cobra.MinimumNArgs(1),
+	}
+	c.Flags().BoolVar(&o.Lock, "lock", false, "lock the images first")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and change nothing")
+	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
+		o.Command, o.Images = "build", args
+		return c.night(ctx, o)
+	})
+}
+
+func newPlan(mk maker) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "say what tonight would do and why, changing nothing",
+		Long: `plan asks the archives like nightly does and prints a job for each image with its reason. It writes no lock, makes no
+commit and builds nothing but, when it is missing, the toolbox that apt runs in.
+
+` + exitHelp,
+	}
+	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
+		return c.night(ctx, nightOptions{Command: "plan", Lock: true, DryRun: true})
+	})
+}
+
+// nightOptions say which night it is.
+type nightOptions struct {
+	Command      string
+	Images       []string // only these, and rebuilt without a reason; empty = all, with one
+	Lock         bool
+	Commit, Push bool
+	DryRun       bool
+}
+
+// night is a run from its lease to its verdict.
+func (c *command) night(ctx context.Context, o nightOptions) error {
+	if o.Push && !o.Commit {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "--push without --commit", Hint: "add --commit"}
+	}
+	set, problems := definition.Load(c.cfg.Dir)
+	if problems != nil && len(set.Images) == 0 {
+		return problems
+	}
+	for _, name := range o.Images {
+		if _, err := set.Image(name); err != nil {
+			return errors.Join(err, problems)
+		}
+	}
+	if o.DryRun {
+		jobs, err := c.plan(ctx, set, problems, o)
+		if err != nil {
+			return err
+		}
+		return c.printPlan(jobs)
+	}
+	return c.leased(ctx, o.Command, func(ctx context.Context, run string) error {
+		return c.nightRun(ctx, run, set, problems, o)
+	})
+}
+
+// leased runs f while this process holds the factory's lease, and records it as a run.
+func (c *command) leased(ctx context.Context, name string, f func(ctx context.Context, run string) error) error {
+	db, err := c.store(ctx)
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	run := factory.Run{ID: c.newID(), Command: name, Host: host, PID: os.Getpid(), Started: c.w.Now().UTC(), State: factory.Running}
+	lease, err := db.Acquire(ctx, leaseName, storeHolder(run), leaseTTL)
+	if err != nil {
+		return err
+	}
+	held, stop := lease.Keep(ctx)
+	defer func() { stop(); _ = lease.Release(context.WithoutCancel(ctx)) }()
+	if err := db.BeginRun(ctx, run); err != nil {
+		return err
+	}
+	err = f(held, run.ID)
+	if held.Err() != nil && err == nil {
+		err = context.Cause(held)
+	}
+	var told *verdict
+	if errors.As(err, &told) {
+		return errors.Join(told.error, db.FinishRun(context.WithoutCancel(ctx), run.ID, told.State, told.Text))
+	}
+	state, text := factory.Succeeded, "done"
+	if err != nil {
+		state, text = factory.Broken, err.Error()
+	}
+	return errors.Join(err, db.FinishRun(context.WithoutCancel(ctx), run.ID, state, text))
+}
+
+// verdict carries how a run ended to whoever records it.
+type verdict struct {
+	error
+	State factory.RunState
+	Text  string
+}
+
+func (v *verdict) Unwrap() error { return v.error }
+
+func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
+	began := c.w.Now()
+	jobs, err := c.plan(ctx, set, problems, o)
+	if err != nil {
+		return err
+	}
+	night := pipeline.Night{Width: c.cfg.Width, Events: c.events}
+	if night.Journal, err = c.store(ctx); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(jobs, func(j factory.Job) bool { return j.Action == factory.Rebuild }) {
+		line, err := c.prepare(ctx, run, set)
+		if err != nil {
+			return err
+		}
+		night.Maker = line
+	}
+	out, err := night.Run(ctx, run, jobs)
+	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
+	if perr := c.printNight(run, out, text); perr != nil {
+		err = errors.Join(err, perr)
+	}
+	if err != nil {
+		return &verdict{errors.Join(err, out.Err()), factory.Broken, text}
+	}
+	return &verdict{nightError(out), out.State(), text}
+}
+
+// nightError decides the exit code: partial when some images are fine, the failures' own kind when none is.
+func nightError(out pipeline.Outcome) error {
+	err := out.Err()
+	if out.State() == factory.Partial {
+		return errors.Join(errPartial, err)
+	}
+	return err
+}
+
+// prepare makes sure that what every job needs is there, before hours of work depend on it.
+func (c *command) prepare(ctx context.Context, run string, set definition.Set) (pipeline.Line, error) {
+	line, err := c.line(ctx, run)
+	if err != nil {
+		return line, err
+	}
+	box, err := set.Image(boxName(set))
+	if err != nil {
+		return line, err
+	}
+	lock, ok, err := definition.ReadLock(c.cfg.Dir, box.Name)
+	if err != nil {
+		return line, err
+	}
+	if !ok {
+		return line, &factory.Problem{Kind: factory.ErrNotFound, What: "the toolbox has no lock", Hint: "make it: factory lock " + box.Name}
+	}
+	if _, err := c.toolbox(ctx, box, lock); err != nil {
+		return line, err
+	}
+	return line, c.registry().Ping(ctx, c.repository(box.Name))
+}
+
+// plan locks (when asked to) and decides what is to be done with each image.
+func (c *command) plan(ctx context.Context, set definition.Set, problems error, o nightOptions) ([]factory.Job, error) {
+	names := o.Images
+	if len(names) == 0 {
+		for _, img := range set.Images {
+			names = append(names, img.Name)
+		}
+	}
+	locks := map[string]lockResult{}
+	if o.Lock {
+		l := &locking{app: c.app, set: set, Write: !o.DryRun}
+		locks = l.run(ctx, names)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if o.Commit {
+			if err := c.commitLocks(ctx, locks, o.Push); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var in []plan.Input
+	for _, name := range names {
+		img, err := set.Image(name)
+		if err != nil {
+			return nil, err
+		}
+		input, err := c.planInput(ctx, img, locks, o)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, input)
+	}
+	var force []string
+	if len(o.Images) > 0 {
+		force = o.Images
+	}
+	jobs := plan.Make(c.w.Now(), c.cfg.MaxAge, c.cfg.Env, force, in)
+	return append(jobs, brokenDefinitions(set, problems, o.Images)...), nil
+}
+
+// planInput is what the plan needs to know about one image.
+func (c *command) planInput(ctx context.Context, img factory.Image, locks map[string]lockResult, o nightOptions) (plan.Input, error) {
+	in := plan.Input{Image: img}
+	db, err := c.store(ctx)
+	if err != nil {
+		return in, err
+	}
+	if in.Last, err = db.Latest(ctx, img.Name); err != nil || img.Kind == factory.KindToolbox {
+		return in, err
+	}
+	res, locked := locks[img.Name]
+	switch {
+	case locked && res.Err != nil:
+		in.Err = res.Err
+		return in, nil
+	case locked:
+		in.Lock = res.Lock
+	default:
+		in.Lock, _, in.Err = definition.ReadLock(c.cfg.Dir, img.Name)
+	}
+	if in.Err == nil && locked && o.DryRun && !res.Change.Empty() {
+		in.Source, in.Err = c.sourceWith(ctx, img, res.Lock)
+	} else if in.Err == nil {
+		in.Source, in.Err = c.source(ctx, img)
+	}
+	if in.Err == nil && in.Source.Dirty && c.cfg.Env != factory.Dev {
+		in.Err = &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("the inputs of %s are not committed, so it can be built for dev only", img.Name),
+			Hint: "commit them (factory nightly --commit), or use --env dev"}
+	}
+	return in, nil
+}
+
+// brokenDefinitions is a failed job for every image whose definition does not load: it must not be forgotten.
+func brokenDefinitions(set definition.Set, problems error, only []string) []factory.Job {
+	if len(only) > 0 {
+		return nil
+	}
+	var jobs []factory.Job
+	for _, name := range set.Broken {
+		jobs = append(jobs, factory.Job{Image: factory.Image{Name: name}, Action: factory.Fail, Reason: "its definition is not valid", Err: problems})
+	}
+	return jobs
+}

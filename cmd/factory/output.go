@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/pipeline"
+)
+
+// printJSON writes one document to stdout.
+func (c *command) printJSON(v any) error {
+	enc := json.NewEncoder(c.w.Stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes rows under a header, aligned. Cells come from definitions and registries: control characters are shown, not obeyed.
+func (c *command) table(header []string, rows [][]string) error {
+	t := tabwriter.NewWriter(c.w.Stdout, 0, 8, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		for i, cell := range row {
+			row[i] = clean(cell)
+		}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+	}
+	return t.Flush()
+}
+
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+// say writes a sentence for a person to stderr, once progress is out of the way.
+func (c *command) say(format string, args ...any) {
+	c.events.Emit(factory.Event{Kind: factory.Noted, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c *command) printPlan(jobs []factory.Job) error {
+	if c.JSON {
+		type row struct {
+			Image  string         `json:"image"`
+			Action factory.Action `json:"action"`
+			Reason string         `json:"reason"`
+			Wave   int            `json:"wave"`
+			Hash   string         `json:"hash,omitempty"`
+			Dirty  bool           `json:"dirty,omitempty"`
+		}
+		rows := []row{}
+		for _, j := range jobs {
+			rows = append(rows, row{j.Image.Name, j.Action, j.Reason, j.Wave, j.Source.Hash, j.Source.Dirty})
+		}
+		return c.printJSON(rows)
+	}
+	var rows [][]string
+	for _, j := range jobs {
+		hash := j.Source.Hash
+		if j.Source.Dirty {
+			hash += " (dirty)"
+		}
+		rows = append(rows, []string{j.Image.Name, string(j.Action), hash, j.Reason})
+	}
+	return c.table([]string{"IMAGE", "ACTION", "INPUTS", "REASON"}, rows)
+}
+
+// printNight shows what a night did: the references on stdout, the verdict as the last line for a person.
+func (c *command) printNight(run string, out pipeline.Outcome, verdict string) error {
+	defer func() {
+		_ = c.renderer.Close()
+		fmt.Fprintln(c.w.Stderr, verdict)
+	}()
+	if c.JSON {
+		return c.printJSON(map[string]any{"run": run, "state": out.State(), "verdict": verdict, "jobs": out.Jobs})
+	}
+	var rows [][]string
+	for _, j := range out.Jobs {
+		switch {
+		case j.Error != "":
+			rows = append(rows, []string{j.Image, "failed", "", "", stepTimes(j.Steps)})
+		case j.Ref != "":
+			rows = append(rows, []string{j.Image, "released", j.Ref, string(j.Digest), stepTimes(j.Steps)})
+		default:
+			rows = append(rows, []string{j.Image, "kept", "", "", j.Reason})
+		}
+	}
+	return c.table([]string{"IMAGE", "RESULT", "REFERENCE", "DIGEST", "WHERE TIME WENT / WHY"}, rows)
+}
+
+func stepTimes(steps []factory.StepTime) string {
+	var parts []string
+	for _, s := range steps {
+		if s.Seconds >= 0.05 {
+			parts = append(parts, fmt.Sprintf("%s %.1f s", s.Step, s.Seconds))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ago is the time since t, in the unit that a person would choose.
+func ago(now, t time.Time) string {
+	switch d := now.Sub(t); {
+	case d < 0:
+		return "in the future"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d d ago", int(d.Hours()/24))
+	}
+}
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

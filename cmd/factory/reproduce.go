@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/oci"
+)
+
+func newReproduce(mk maker) *cobra.Command {
+	c := &cobra.Command{
+		Use: "reproduce REF", Short: "rebuild a release from its lock and compare, bit for bit", Args: cobra.ExactArgs(1),
+		Long: `reproduce rebuilds a release from the inputs that were kept with it, from scratch, and compares the digests. When they differ it
+names the first differing file and exits 5. Nothing is published. The archive must still have the packages.
+
+` + exitHelp,
+		Example: "  factory reproduce debian-12\n  factory reproduce 20261123-1a2b3c4d-dev",
+	}
+	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
+		db, err := c.store(ctx)
+		if err != nil {
+			return err
+		}
+		release, err := db.Release(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		inputs, err := db.Inputs(ctx, release.ID)
+		if err != nil {
+			return err
+		}
+		return c.leased(ctx, "reproduce", func(ctx context.Context, run string) error { return c.reproduce(ctx, run, release, inputs) })
+	})
+}
+
+// reproduce makes the release again up to its packed image.
+func (c *command) reproduce(ctx context.Context, run string, release factory.Release, inputs []byte) error {
+	dir, err := os.MkdirTemp("", "factory-reproduce-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	img, lock, err := unpackInputs(inputs, filepath.Join(dir, "inputs"), release.Image)
+	if err != nil {
+		return err
+	}
+	line, err := c.line(ctx, run)
+	if err != nil {
+		return err
+	}
+	if err := c.oldToolbox(ctx, lock.Tools["toolbox"]); err != nil {
+		return err
+	}
+	hardener := c.hardener()
+	hardener.Dir = filepath.Join(dir, "inputs")
+	built, err := line.Builder.Build(ctx, factory.Locked{Job: factory.Job{Image: img, Source: release.Source, Env: release.Tag.Env}, Lock: lock, Inputs: inputs, At: c.w.Now(), Fresh: c.newID()})
+	if err != nil {
+		return err
+	}
+	hard, err := hardener.Harden(ctx, built)
+	if err != nil {
+		return err
+	}
+	packed, err := line.Packer.Pack(ctx, hard)
+	if err != nil {
+		return err
+	}
+	defer line.Cleanup(packed.Artifact)
+	return c.compare(ctx, release, packed.Artifact, filepath.Join(dir, "published"))
+}
+
+// compare says whether the digests are equal, and otherwise what differs first.
+func (c *command) compare(ctx context.Context, release factory.Release, again factory.Artifact, dir string) error {
+	same := release.Digest == again.Digest
+	difference := ""
+	if !same {
+		err := c.registry().Fetch(ctx, release.Repository, release.Digest, dir)
+		if err == nil {
+			difference, err = oci.Diff(ctx, dir, again.Layout)
+		}
+		if err != nil {
+			difference = "what differs cannot be told: " + err.Error()
+		}
+	}
+	if c.JSON {
+		if err := c.printJSON(map[string]any{"release": release.ID, "published": release.Digest, "rebuilt": again.Digest, "same": same, "difference": difference}); err != nil {
+			return err
+		}
+	}
+	if !same {
+		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s is %s, rebuilt it is %s", release.Tagged(), release.Digest, again.Digest),
+			Cause: errors.New("first difference: " + difference), Hint: "what was published is not what its inputs make, or the build is not reproducible"}
+	}
+	if !c.JSON {
+		fmt.Fprintf(c.w.Stdout, "reproduced: %s is %s both times\n", release.Tagged(), release.Digest)
+	}
+	return nil
+}
+
+// unpackInputs restores the files that a release was made of.
+func unpackInputs(inputs []byte, dir, image string) (factory.Image, factory.Lock, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return factory.Image{}, factory.Lock{}, err
+	}
+	if err := definition.Unpack(inputs, dir); err != nil {
+		return factory.Image{}, factory.Lock{}, err
+	}
+	set, err := definition.Load(dir)
+	if err != nil {
+		return factory.Image{}, factory.Lock{}, fmt.Errorf("inputs of the release: %w", err)
+	}
+	img, err := set.Image(image)
+	if err != nil {
+		return img, factory.Lock{}, err
+	}
+	lock, ok, err := definition.ReadLock(dir, image)
+	if err == nil && !ok {
+		err = &factory.Problem{Kind: factory.ErrNotFound, What: "the release was kept without its lock"}
+	}
+	return img, lock, err
+}
+
+// oldToolbox uses the toolbox that the release was made with. When it is gone, the present one is used and that is said:
+// the image does not depend on it as long as the tools behave the same.
+func (c *command) oldToolbox(ctx context.Context, want factory.Digest) error {
+	set, err := definition.Load(c.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	box, err := set.Image(boxName(set))
+	if err != nil {
+		return err
+	}
+	lock, ok, err := definition.ReadLock(c.cfg.Dir, box.Name)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &factory.Problem{Kind: factory.ErrNotFound, What: "the toolbox has no lock", Hint: "make it: factory lock " + box.Name}
+	}
+	have, err := c.toolbox(ctx, box, lock)
+	if err == nil && have != want {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf(
+			"the release was made with toolbox %s, this is %s; to have the old one, check out its commit", want.Short(), have.Short())})
+	}
+	return err
+}

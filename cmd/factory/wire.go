@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/accept"
+	"github.com/imagefactory/imagefactory/factory/ansible"
+	"github.com/imagefactory/imagefactory/factory/buildkit"
+	"github.com/imagefactory/imagefactory/factory/git"
+	"github.com/imagefactory/imagefactory/factory/oci"
+	"github.com/imagefactory/imagefactory/factory/pipeline"
+	"github.com/imagefactory/imagefactory/factory/progress"
+	"github.com/imagefactory/imagefactory/factory/registry"
+	"github.com/imagefactory/imagefactory/factory/store"
+	"github.com/imagefactory/imagefactory/factory/upstream"
+)
+
+// app is the program as a value: its configuration, and its adapters, each made on first use.
+type app struct {
+	cfg      *config
+	w        world
+	renderer *progress.Renderer
+	events   factory.Events
+
+	mu      sync.Mutex
+	db      *store.Store
+	builder *buildkit.Client
+	box     *factory.Digest
+	running *registry.Running
+}
+
+func newApp(cfg *config, w world) *app {
+	r := newRenderer(cfg, w)
+	a := &app{cfg: cfg, w: w, renderer: r}
+	show := r.Events()
+	a.events = func(e factory.Event) {
+		if e.Time.IsZero() {
+			e.Time = w.Now()
+		}
+		show(e)
+	}
+	return a
+}
+
+// line is the production line, wired. Read it next to pipeline.Line.Make.
+func (a *app) line(ctx context.Context, run string) (pipeline.Line, error) {
+	db, err := a.store(ctx)
+	if err != nil {
+		return pipeline.Line{}, err
+	}
+	if err := a.serveRegistry(ctx); err != nil {
+		return pipeline.Line{}, err
+	}
+	s, err := a.signing(ctx, run)
+	if err != nil {
+		return pipeline.Line{}, err
+	}
+	bk := a.build()
+	return pipeline.Line{
+		Resolver:   resolver{a},
+		Builder:    patient{bk, a},
+		Hardener:   a.hardener(),
+		Packer:     oci.Packer{Exporter: bk, Dir: filepath.Join(a.cfg.State, "work"), Events: a.events},
+		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
+		Signer:     s.signer,
+		Attacher:   s.signer,
+		Publisher:  a.registry(),
+		Verifier:   s,
+		Recorder:   db,
+		Repository: a.repository,
+		NewID:      a.newID,
+		Now:        a.w.Now,
+		Cleanup:    func(art factory.Artifact) { _ = os.RemoveAll(art.Layout) },
+		Events:     a.events,
+	}, nil
+}
+
+func (a *app) hardener() ansible.Hardener {
+	return ansible.Hardener{Runner: a.build(), Dir: a.cfg.Dir, Now: a.w.Now, Events: a.events}
+}
+
+// patient tries a build again when the archive or the build service was not there for a moment.
+type patient struct {
+	pipeline.Builder
+	app *app
+}
+
+func (p patient) Build(ctx context.Context, l factory.Locked) (factory.Built, error) {
+	for wait := 2 * time.Second; ; wait *= 3 {
+		built, err := p.Builder.Build(ctx, l)
+		if err == nil || !errors.Is(err, factory.ErrUnavailable) || wait > 20*time.Second {
+			return built, err
+		}
+		p.app.events.Emit(factory.Event{Kind: factory.Warned, Image: l.Job.Image.Name, Step: factory.StepBuild,
+			Message: fmt.Sprintf("%v; trying again in %s", err, wait)})
+		select {
+		case <-ctx.Done():
+			return built, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (a *app) repository(image string) string { return a.cfg.Registry + "/" + image }
+
+func (a *app) store(ctx context.Context) (*store.Store, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.db != nil {
+		return a.db, nil
+	}
+	db, err := store.Open(ctx, a.cfg.Database, store.Options{Now: a.w.Now, Alive: alive})
+	a.db = db
+	return db, err
+}
+
+// alive reports whether a process of this host exists.
+func alive(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
+// build is the build service; it starts on first use.
+func (a *app) build() *buildkit.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.builder == nil {
+		beside := ""
+		if exe, err := os.Executable(); err == nil {
+			beside = filepath.Dir(exe)
+		}
+		a.builder = &buildkit.Client{
+			Addr:     a.cfg.Buildkit,
+			Daemon:   &buildkit.Daemon{Beside: beside, Dir: filepath.Join(a.cfg.State, "buildkit"), CacheBytes: a.cfg.BuildkitCache, Events: a.events},
+			Archives: a.cfg.Archives, Nonce: a.newID, Events: a.events,
+		}
+	}
+	return a.builder
+}
+
+// toolbox makes sure that the toolbox exists, and that steps use it. It returns its digest.
+func (a *app) toolbox(ctx context.Context, img factory.Image, lock factory.Lock) (factory.Digest, error) {
+	bk := a.build()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.box != nil && (lock.Digest == "" || *a.box == lock.Digest) {
+		return *a.box, nil
+	}
+	box := upstream.Toolbox{Dir: filepath.Join(a.cfg.State, "toolbox"), Archives: a.cfg.Archives, Events: a.events}
+	layout, digest, err := box.Ensure(ctx, img, lock)
+	if err != nil {
+		return "", fmt.Errorf("toolbox: %w", err)
+	}
+	a.box = &digest
+	return digest, bk.UseToolbox(layout, digest)
+}
+
+// registry is the client of whatever registry is configured.
+func (a *app) registry() *registry.Client {
+	return &registry.Client{Events: a.events, Retry: registry.Retry{Events: a.events}}
+}
+
+// serveRegistry starts the embedded registry, when that is the one in use and no other factory serves it already.
+func (a *app) serveRegistry(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.cfg.Embedded || a.running != nil {
+		return nil
+	}
+	var err error
+	a.running, err = a.registryServer().Start(ctx)
+	return err
+}
+
+func (a *app) registryServer() *registry.Server {
+	return &registry.Server{Dir: filepath.Join(a.cfg.State, "registry"), Addr: a.cfg.Addr}
+}
+
+// git is the repository that holds the definitions.
+func (a *app) git() git.Repo {
+	return git.Repo{Dir: a.cfg.Dir, Name: "image factory", Email: "factory@localhost"}
+}
+
+// newID returns a new id that sorts by time: 20261123-072600-1a2b3c.
+func (a *app) newID() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:])
+	return a.w.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
+}
+
+// close ends everything that was started, and shows what is left to show.
+func (a *app) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	if a.builder != nil {
+		errs = append(errs, a.builder.Close())
+	}
+	if a.running != nil {
+		errs = append(errs, a.running.Close())
+	}
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+	}
+	errs = append(errs, a.renderer.Close())
+	return errors.Join(errs...)
+}
+
+// hostArchives reads the archives that this machine's own apt uses.
+func hostArchives() (map[string]string, error) { return upstream.HostArchives(os.DirFS("/")) }
+
+func list(names []string) string { return strings.Join(names, ", ") }
