@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/buildkit"
 	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/oci"
 	"github.com/imagefactory/imagefactory/factory/upstream"
 )
 
@@ -159,7 +161,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	if err != nil {
 		return fail(err)
 	}
-	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: map[string]factory.Digest{"toolbox": box.digest}, Roles: roles}
+	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest), Roles: roles}
 	if exists {
 		req.Old = &old
 	}
@@ -186,6 +188,12 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 		}
 	}
 	return lockResult{Lock: lock, Change: change}
+}
+
+// tools are what an image is made with, as its lock names it: the toolbox, and this program's own way of building.
+func tools(box factory.Digest) map[string]factory.Digest {
+	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(), oci.Recipe)
+	return map[string]factory.Digest{"toolbox": box, "recipe": factory.DigestOf([]byte(recipe))}
 }
 
 func (l *locking) solver(r upstream.Runner) upstream.Solver {

@@ -28,6 +28,12 @@ var (
 	configureScript []byte
 )
 
+// Recipe is the digest of how this package makes a root out of packages. It belongs into every lock: another recipe may
+// make other bytes of the same packages.
+func Recipe() factory.Digest {
+	return factory.DigestOf(slices.Concat(unpackScript, configureScript))
+}
+
 const fetchPrefix = "fetch "
 
 // unpackPlan is what unpack.py reads.

@@ -19,6 +19,10 @@ const (
 	AnnotationLayer     = "io.imagefactory.layer"       // on a layer: its name
 )
 
+// Recipe is the version of how this package makes bytes out of content: rules, cuts, compression, annotations. Whoever
+// changes what a root becomes raises it, so that locks move with it. TestRecipe holds it to that.
+const Recipe = 1
+
 const ociPrefix = "org.opencontainers.image."
 
 // annotations says what an image is, whoever builds it and whenever.
@@ -31,7 +35,6 @@ func annotations(h factory.Hardened) (map[string]string, error) {
 	all := map[string]string{
 		ociPrefix + "title":       image.Name,
 		ociPrefix + "description": image.Summary,
-		ociPrefix + "authors":     strings.Join(image.Owner.Contacts, ", "),
 		ociPrefix + "created":     h.Lock.Timestamp.UTC().Format("2006-01-02T15:04:05Z"),
 		AnnotationLock:            string(factory.DigestOf(lock)),
 		AnnotationOwner:           image.Owner.Team,

@@ -49,7 +49,7 @@ func Make(now time.Time, maxAge time.Duration, env factory.Env, force []string, 
 
 func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forced bool) {
 	if i.Err != nil {
-		job.Action, job.Reason = factory.Fail, i.Err.Error()
+		job.Action, job.Reason, job.Err = factory.Fail, i.Err.Error(), i.Err
 		return
 	}
 	job.Action = factory.Rebuild
@@ -57,7 +57,7 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 		job.Reason = "first release" + failedBefore(i)
 		return
 	}
-	job.Supersedes = i.Last.Ref()
+	job.Supersedes = i.Last.ID
 	age, clock := now.Sub(i.Last.Created), ""
 	if age < 0 {
 		age, clock = 0, " (it was made in the future by this clock, so it counts as new)"
@@ -95,6 +95,8 @@ func why(c factory.LockChange) string {
 		switch o {
 		case "toolbox":
 			reasons = append(reasons, "toolbox moved")
+		case "recipe":
+			reasons = append(reasons, "this version of the factory builds differently")
 		default:
 			reasons = append(reasons, o+" changed")
 		}

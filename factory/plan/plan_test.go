@@ -38,7 +38,7 @@ func lock(packages ...string) factory.Lock {
 
 func release(age time.Duration, l factory.Lock) *factory.Release {
 	made := now.Add(-age)
-	return &factory.Release{Repository: "registry.invalid/debian-12", Digest: "sha256:abc", Created: made, Lock: l,
+	return &factory.Release{ID: "r1", Repository: "registry.invalid/debian-12", Digest: "sha256:abc", Created: made, Lock: l,
 		Source: factory.Source{Inputs: "sha256:old"},
 		Tag:    factory.Tag{Date: factory.DateOf(made), Hash: "1a2b3c4d", Env: factory.Dev}}
 }
@@ -97,12 +97,12 @@ func TestMake(t *testing.T) {
 			if j.Action != c.action || j.Reason != c.reason || j.Refresh != c.refresh {
 				t.Errorf("got  %s, %q, refresh %q\nwant %s, %q, refresh %q", j.Action, j.Reason, j.Refresh, c.action, c.reason, c.refresh)
 			}
-			wantRef := ""
+			supersedes := ""
 			if c.action == factory.Rebuild && c.in.Last != nil {
-				wantRef = "registry.invalid/debian-12@sha256:abc"
+				supersedes = c.in.Last.ID
 			}
-			if j.Supersedes != wantRef || j.Env != factory.Dev || j.Source != c.in.Source || j.Wave != 0 {
-				t.Errorf("job %+v, want it to supersede %q", j, wantRef)
+			if j.Supersedes != supersedes || j.Env != factory.Dev || j.Source != c.in.Source || j.Wave != 0 {
+				t.Errorf("job %+v, want it to supersede %q", j, supersedes)
 			}
 		})
 	}

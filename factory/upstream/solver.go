@@ -76,7 +76,7 @@ func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.L
 	if err != nil {
 		return fail(err)
 	}
-	change := compare(req.Old, lock)
+	change := lock.Since(req.Old)
 	if err := s.nameCVEs(ctx, req, srcs, lock, &change); err != nil {
 		return fail(err)
 	}

@@ -195,18 +195,6 @@ func TestSolveChange(t *testing.T) {
 	})
 }
 
-func TestPlatformsComeAndGo(t *testing.T) {
-	t.Parallel()
-	amd, arm := factory.Platform{OS: "linux", Architecture: "amd64"}, factory.Platform{OS: "linux", Architecture: "arm64"}
-	one := factory.Lock{Image: "x", Platforms: []factory.LockedPlatform{{Platform: amd, Packages: []factory.Package{{Name: "a", Version: "1"}}}}}
-	two := factory.Lock{Image: "x", Platforms: append(one.Platforms, factory.LockedPlatform{Platform: arm, Packages: one.Platforms[0].Packages})}
-	for _, c := range []factory.LockChange{compare(&one, two), compare(&two, one)} {
-		if !slices.Equal(c.Other, []string{"platform linux/arm64"}) || len(c.Packages) != 0 {
-			t.Errorf("%+v", c)
-		}
-	}
-}
-
 // scripted is a step whose result is known.
 type scripted struct {
 	res factory.StepResult
