@@ -1,0 +1,135 @@
+package cosign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/sigstore/cosign/v2/pkg/cosign"
+	"github.com/sigstore/cosign/v2/pkg/oci"
+	"github.com/sigstore/cosign/v2/pkg/oci/static"
+	"github.com/sigstore/sigstore-go/pkg/root"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// trust is a key or an identity, ready to judge.
+type trust struct {
+	who   string // for people
+	check cosign.CheckOpts
+}
+
+func (o VerifyOptions) trust(ctx context.Context) (*trust, error) {
+	t := &trust{check: cosign.CheckOpts{IgnoreTlog: true, IgnoreSCT: true, Offline: true}}
+	switch {
+	case o.Key != "":
+		v, err := loadVerifier(ctx, o.Key)
+		if err != nil {
+			return nil, err
+		}
+		t.check.SigVerifier, t.who = v, "the key"
+		if !o.RequireLog {
+			return t, nil
+		}
+	case o.Identity != "" && o.Issuer != "":
+		t.who = o.Identity
+		t.check.Identities = []cosign.Identity{{Subject: o.Identity, Issuer: o.Issuer}}
+	default:
+		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "nobody to trust", Hint: "name a public key, or an identity and its issuer"}
+	}
+	material, err := o.material()
+	if err != nil {
+		return nil, err
+	}
+	t.check.TrustedMaterial = material
+	// A private service may run without a certificate transparency log; its root then names none. The signatures' own log
+	// can never be left out: it proves that the certificate was valid when it was used.
+	t.check.IgnoreSCT = len(material.CTLogs()) == 0
+	t.check.IgnoreTlog = false
+	return t, nil
+}
+
+func (o VerifyOptions) material() (root.TrustedMaterial, error) {
+	if o.TrustedRoot == "" {
+		m, err := cosign.TrustedRoot()
+		if err != nil {
+			return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "Sigstore's public trusted root", Hint: "give a trusted root file to verify without it", Cause: err}
+		}
+		return m, nil
+	}
+	m, err := root.NewTrustedRootFromPath(o.TrustedRoot)
+	if err != nil {
+		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "trusted root " + o.TrustedRoot, Cause: err}
+	}
+	return m, nil
+}
+
+// signature returns the first good signature of d, or why there is none.
+func (t *trust) signature(ctx context.Context, all []oci.Signature, d factory.Digest) (oci.Signature, string) {
+	check := t.check
+	check.ClaimVerifier = cosign.SimpleClaimVerifier
+	why := "there is none"
+	for _, sig := range all {
+		err := judge(sig, d, func(sig oci.Signature, h v1.Hash) error {
+			_, err := cosign.VerifyImageSignature(ctx, sig, h, &check)
+			return err
+		})
+		if err == nil {
+			return sig, ""
+		}
+		why = fmt.Sprintf("none of %d is by %s: %v", len(all), t.who, err)
+	}
+	return nil, why
+}
+
+// provenance returns every good provenance of d, or why there is none.
+func (t *trust) provenance(ctx context.Context, all []oci.Signature, d factory.Digest) (claims []statement, why string) {
+	check := t.check
+	check.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
+	why = "there is none"
+	for _, att := range all {
+		err := judge(att, d, func(att oci.Signature, h v1.Hash) error {
+			_, err := cosign.VerifyBlobAttestation(ctx, att, h, &check)
+			return err
+		})
+		if err != nil {
+			why = fmt.Sprintf("none of %d is by %s about this image: %v", len(all), t.who, err)
+			continue
+		}
+		text, err := att.Payload()
+		if err != nil {
+			why = err.Error()
+			continue
+		}
+		st, err := statementOf(text)
+		switch {
+		case err != nil:
+			why = "signed, but not readable: " + err.Error()
+		case st.PredicateType != ProvenanceType || st.Predicate.BuildDefinition.BuildType != BuildType:
+			why = fmt.Sprintf("none of %d is provenance of this factory", len(all))
+		default:
+			claims = append(claims, st)
+		}
+	}
+	return claims, why
+}
+
+// judge runs a verification on a copy. What hangs in a registry is anybody's data, and the libraries below are known to
+// panic on some of it.
+func judge(sig oci.Signature, d factory.Digest, f func(oci.Signature, v1.Hash) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("malformed")
+		}
+	}()
+	h, err := v1.NewHash(string(d))
+	if err != nil {
+		return err
+	}
+	own, err := static.Copy(sig)
+	if err != nil {
+		return err
+	}
+	return f(own, h)
+}
