@@ -37,7 +37,7 @@ func newCheck(mk maker) *cobra.Command {
 			for _, p := range warnings {
 				fmt.Fprintln(c.w.Stdout, "warning: "+p.Error())
 			}
-			fmt.Fprintf(c.w.Stdout, "%d images, %d problems, %d warnings\n", len(set.Images), len(problems), len(warnings))
+			fmt.Fprintf(c.w.Stdout, "%s, %s, %s\n", count(len(set.Images), "image"), count(len(problems), "problem"), count(len(warnings), "warning"))
 		}
 		if len(problems) > 0 {
 			return silentError{factory.ErrInvalid}

@@ -39,6 +39,7 @@ var settings = []setting{
 	{Key: "identity", Env: "FACTORY_IDENTITY", Default: "", Help: "keyless: the identity that signatures must carry", flag: "-"},
 	{Key: "issuer", Env: "FACTORY_ISSUER", Default: "", Help: "keyless: the OIDC issuer that signatures must carry", flag: "-"},
 	{Key: "fulcio", Env: "FACTORY_FULCIO", Default: "", Help: "keyless: URL of the certificate authority; empty = the public one", flag: "-"},
+	{Key: "trusted-root", Env: "FACTORY_TRUSTED_ROOT", Default: "", Help: "keyless: file that names the trusted certificate authorities and logs (trusted_root.json); empty = the public ones", flag: "-"},
 	{Key: "rekor", Env: "FACTORY_REKOR", Default: "", Help: "URL of a transparency log to record signatures in; empty = none, keyless: the public one", flag: "-"},
 	{Key: "width", Env: "FACTORY_WIDTH", Default: "2", Help: "images made at once"},
 	{Key: "max-age", Env: "FACTORY_MAX_AGE", Default: "7d", Help: "a release older than this is rebuilt although nothing changed"},
@@ -58,18 +59,17 @@ type config struct {
 	Archives map[string]string
 	archives map[string]string // origin by id
 
-	Dir, State      string
-	Embedded        bool
-	Registry, Addr  string
-	Database        string
-	Buildkit        string // empty = own
-	BuildkitCache   int64
-	Key             string
-	Width           int
-	MaxAge          time.Duration
-	Env             factory.Env
-	Progress        string
-	Author, Address string // of lock commits, when git knows none
+	Dir, State     string
+	Embedded       bool
+	Registry, Addr string
+	Database       string
+	Buildkit       string // empty = own
+	BuildkitCache  int64
+	Key            string
+	Width          int
+	MaxAge         time.Duration
+	Env            factory.Env
+	Progress       string
 }
 
 // loadConfig reads flags > environment > file > defaults. Every problem is reported at once.
@@ -151,19 +151,33 @@ func (c *config) readFile(path string, required bool) (map[string]value, error) 
 		v := raw[key]
 		known := slices.ContainsFunc(settings, func(s setting) bool { return s.Key == key && key != "dir" })
 		archives, isMap := v.(map[string]any)
+		_, isList := v.([]any)
+		line := lineOf(b, key)
 		switch {
+		case v == nil && (known || key == "archives"): // a key without a value is not set
 		case key == "archives" && isMap:
 			for id, url := range archives {
 				c.Archives[id], c.archives[id] = fmt.Sprint(url), filepath.Base(path)
 			}
-		case known && !isMap:
-			values[key] = value{fmt.Sprint(v), filepath.Base(path)}
+		case known && !isMap && !isList:
+			values[key] = value{fmt.Sprint(v), factory.Position{File: filepath.Base(path), Line: line}.String()}
 		default:
 			problems = append(problems, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("unknown or malformed setting %q", key),
-				Where: factory.Position{File: path}, Hint: "factory config lists every setting"})
+				Where: factory.Position{File: path, Line: line}, Hint: "factory config lists every setting"})
 		}
 	}
 	return values, errors.Join(problems...)
+}
+
+// lineOf finds the line of a top-level key; 0 = it is written in some unusual way.
+func lineOf(yaml []byte, key string) int {
+	for i, line := range strings.Split(string(yaml), "\n") {
+		name, _, ok := strings.Cut(line, ":")
+		if ok && strings.Trim(name, `"'`) == key {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // parse turns texts into values, collecting every problem.
@@ -246,23 +260,4 @@ func parseAge(s string) (time.Duration, error) {
 		err = strconv.ErrRange
 	}
 	return d, err
-}
-
-// secret resolves a reference. An empty reference is an empty secret.
-func secret(ref string, env func(string) (string, bool)) ([]byte, error) {
-	if name, ok := strings.CutPrefix(ref, "env:"); ok {
-		v, set := env(name)
-		if !set {
-			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "the environment has no " + name, Hint: "export it, or change the reference " + ref}
-		}
-		return []byte(v), nil
-	}
-	if path, ok := strings.CutPrefix(ref, "file:"); ok {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "secret " + ref, Cause: err}
-		}
-		return []byte(strings.TrimRight(string(b), "\r\n")), nil
-	}
-	return nil, nil
 }

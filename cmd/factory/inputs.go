@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -24,7 +28,7 @@ func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, e
 	}
 	relock := "make it: factory lock " + img.Name
 	if !ok {
-		return factory.Locked{}, &factory.Problem{Kind: factory.ErrNotFound, What: img.Name + " has no lock", Hint: relock}
+		return factory.Locked{}, noLock(img.Name)
 	}
 	stale := func(what string) error {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("the lock of %s was made for another %s", img.Name, what), Hint: relock}
@@ -49,11 +53,34 @@ func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, e
 	if job.Source.Inputs != "" && inputs != job.Source.Inputs {
 		return factory.Locked{}, &factory.Problem{Kind: factory.ErrConflict, What: "the inputs of " + img.Name + " changed while the run was planning", Hint: "run it again"}
 	}
-	locked := factory.Locked{Job: job, Lock: lock, Inputs: tar, At: r.app.w.Now()}
+	if err := sameDefinition(tar, img); err != nil {
+		return factory.Locked{}, err
+	}
+	locked := factory.Locked{Job: job, Lock: lock, Inputs: tar, At: r.app.began}
 	if job.Refresh != "" {
 		locked.Fresh = r.app.newID()
 	}
 	return locked, nil
+}
+
+// sameDefinition makes sure that what was planned is what was packed: the files may have changed since they were read.
+func sameDefinition(tar []byte, planned factory.Image) error {
+	dir, err := os.MkdirTemp("", "factory-inputs-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	packed, _, err := unpackInputs(tar, filepath.Join(dir, "inputs"), planned.Name)
+	if err != nil {
+		return err
+	}
+	packed.Owner = planned.Owner // the other images' part of owners.yaml is not packed, and so lines differ
+	a, _ := json.Marshal(packed)
+	b, _ := json.Marshal(planned)
+	if !bytes.Equal(a, b) {
+		return &factory.Problem{Kind: factory.ErrConflict, What: "the definition of " + planned.Name + " changed while the run was planning", Hint: "run it again"}
+	}
+	return nil
 }
 
 // source says which commit made an image's inputs, and what they are.
@@ -62,11 +89,14 @@ func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, er
 }
 
 func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.Source, error) {
-	src, err := repo.Source(ctx, img.Inputs)
+	// Packed first: what is edited after that makes it dirty, never clean.
+	_, inputs, err := definition.Pack(repo.Dir, img)
 	if err != nil {
-		return src, err
+		return factory.Source{}, err
 	}
-	_, src.Inputs, err = definition.Pack(repo.Dir, img)
+	// The owner is written on the image, so the file that names it counts as well.
+	src, err := repo.Source(ctx, append(slices.Clone(img.Inputs), "baseimages/owners.yaml"))
+	src.Inputs = inputs
 	return src, err
 }
 
@@ -120,5 +150,12 @@ func writeLock(dir string, lock factory.Lock) error {
 	if err != nil {
 		return fmt.Errorf("lock of %s: %w", lock.Image, err)
 	}
-	return os.Rename(tmp.Name(), path)
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return fmt.Errorf("lock of %s: %w", lock.Image, err)
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("lock of %s: %w", lock.Image, err)
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }

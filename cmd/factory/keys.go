@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,7 @@ func (a *app) verifyOptions() cosign.VerifyOptions {
 	o := cosign.VerifyOptions{Builder: builderID, Remote: a.remote()}
 	switch {
 	case a.cfg.Key == "keyless":
+		o.TrustedRoot = a.cfg.values["trusted-root"].Value
 		o.Identity, o.Issuer = a.cfg.values["identity"].Value, a.cfg.values["issuer"].Value
 	case strings.Contains(a.cfg.Key, "://"):
 		o.Key = a.cfg.Key
@@ -68,12 +70,20 @@ func (a *app) verifyOptions() cosign.VerifyOptions {
 	return o
 }
 
-// publicKey is the file next to a private key that holds its public half; a file that is public already is itself.
+// publicKey is the file next to a private key that holds its public half; a file that is public already, or that is not
+// there, is itself.
 func publicKey(file string) string {
-	if b, err := os.ReadFile(file); err == nil && bytes.Contains(b, []byte("-----BEGIN PUBLIC KEY-----")) {
+	b, _ := os.ReadFile(file)
+	private, named := strings.CutSuffix(file, ".key")
+	switch {
+	case bytes.Contains(b, []byte("-----BEGIN PUBLIC KEY-----")):
 		return file
+	case named:
+		return private + ".pub"
+	case bytes.Contains(b, []byte("PRIVATE KEY-----")):
+		return file + ".pub"
 	}
-	return strings.TrimSuffix(file, ".key") + ".pub"
+	return file
 }
 
 func (a *app) remote() cosign.Remote {
@@ -136,12 +146,14 @@ else of the factory that made the image, so it works on any machine.
 		Example: "  factory verify 127.0.0.1:5117/debian-12:20261123-1a2b3c4d-dev\n  factory verify --key cosign.pub registry.example.com/base/debian-12@sha256:…",
 	}
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		if strings.HasPrefix(args[0], c.cfg.Addr+"/") {
-			if err := c.serveRegistry(ctx); err != nil {
-				return err
-			}
+		if err := c.serveKept(ctx, args[0]); err != nil {
+			return err
 		}
-		checks, err := cosign.Verify(ctx, args[0], c.verifyOptions())
+		options := c.verifyOptions()
+		if _, err := os.Stat(options.Key); errors.Is(err, fs.ErrNotExist) && !strings.Contains(options.Key, "://") && options.Key != "" {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "no public key " + options.Key, Hint: "name the one that the publisher gave you: --key cosign.pub"}
+		}
+		checks, err := cosign.Verify(ctx, args[0], options)
 		if len(checks) == 0 {
 			return err
 		}
@@ -157,4 +169,16 @@ else of the factory that made the image, so it works on any machine.
 		}
 		return err
 	})
+}
+
+// serveKept serves the embedded registry when ref is in it and nobody else does. Where it never was, nothing is made; and
+// whoever has the address is as good: signatures tell.
+func (c *command) serveKept(ctx context.Context, ref string) error {
+	if _, err := os.Stat(c.registryServer().Dir); err != nil || !strings.HasPrefix(ref, c.cfg.Addr+"/") {
+		return nil
+	}
+	if err := c.serveRegistry(ctx); !errors.Is(err, factory.ErrUnavailable) {
+		return err
+	}
+	return nil
 }

@@ -65,25 +65,32 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 	})
 }
 
-// commitLocks makes one commit for each image whose lock moved, and pushes them together.
+// commitLocks makes one commit for each image whose lock is not committed as it is, and pushes whatever is not pushed yet.
 func (a *app) commitLocks(ctx context.Context, results map[string]lockResult, push bool) error {
 	repo := a.git()
-	made := false
 	for _, name := range sortedKeys(results) {
 		r := results[name]
-		if r.Err != nil || r.Change.Empty() {
+		if r.Err != nil {
 			continue
 		}
-		commit, err := repo.Commit(ctx, changeMessage(r), []string{"baseimages/" + name + "/lock.json"})
+		// Against what is committed, not against what this run found: an earlier one may have been killed before its commit.
+		path := "baseimages/" + name + "/lock.json"
+		if committed, ok, err := repo.Committed(ctx, path); err != nil {
+			return fmt.Errorf("commit lock of %s: %w", name, err)
+		} else if old, err := factory.DecodeLock(committed); ok && err == nil && r.Change.Empty() {
+			r.Change = r.Lock.Since(&old)
+		} else if !ok {
+			r.Change.First = true
+		}
+		commit, err := repo.Commit(ctx, changeMessage(r), []string{path})
 		if err != nil {
 			return fmt.Errorf("commit lock of %s: %w", name, err)
 		}
 		if commit != "" {
-			made = true
 			a.events.Emit(factory.Event{Kind: factory.Noted, Image: name, Message: "committed the new lock as " + commit[:min(8, len(commit))]})
 		}
 	}
-	if !push || !made {
+	if !push {
 		return nil
 	}
 	return repo.Push(ctx, 0)
@@ -115,7 +122,7 @@ func (c *command) printLocks(results map[string]lockResult) error {
 		case r.Change.Empty():
 			fmt.Fprintf(c.w.Stdout, "%s: nothing changed\n", name)
 		case r.Change.First:
-			fmt.Fprintf(c.w.Stdout, "%s: first lock, %d packages\n", name, packageCount(r.Lock))
+			fmt.Fprintf(c.w.Stdout, "%s: first lock, %s\n", name, count(packageCount(r.Lock), "package"))
 		default:
 			fmt.Fprintf(c.w.Stdout, "%s:\n%s", name, changeTable(r.Change))
 		}

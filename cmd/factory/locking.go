@@ -68,7 +68,7 @@ func (l *locking) put(name string, r lockResult) {
 	a := l.app
 	switch {
 	case r.Err != nil:
-		a.events.Emit(factory.Event{Kind: factory.Broke, Image: name, Step: factory.StepResolve, Message: "lock: " + r.Err.Error()})
+		a.events.Emit(factory.Event{Kind: factory.Broke, Image: name, Step: factory.StepResolve, Message: r.Err.Error()})
 	case r.Change.Empty():
 		a.events.Emit(factory.Event{Kind: factory.Noted, Image: name, Message: "lock is current"})
 	default:
@@ -94,12 +94,12 @@ type toolboxState struct {
 
 // toolbox locks the toolbox when it is asked for or has no lock, and makes it when its lock moved.
 func (l *locking) toolbox(ctx context.Context, asked bool) (toolboxState, error) {
-	name := boxName(l.set)
+	a, name := l.app, boxName(l.set)
 	img, err := l.set.Image(name)
 	if err != nil {
 		return toolboxState{}, &factory.Problem{Kind: factory.ErrInvalid, What: "no definition has kind: toolbox", Hint: "restore baseimages/toolbox"}
 	}
-	old, exists, err := definition.ReadLock(l.app.cfg.Dir, name)
+	old, exists, err := definition.ReadLock(a.cfg.Dir, name)
 	if err != nil {
 		return toolboxState{}, err
 	}
@@ -107,11 +107,12 @@ func (l *locking) toolbox(ctx context.Context, asked bool) (toolboxState, error)
 		return toolboxState{img, old, old.Digest}, nil
 	}
 	res := l.solveToolbox(ctx, img, old, exists)
-	if res.Err != nil && exists && old.Digest != "" && errors.Is(res.Err, factory.ErrUnavailable) {
-		l.put(name, res) // the images can still be locked and built with the toolbox that there is
+	l.put(name, res)
+	if res.Err != nil && ctx.Err() == nil && exists && old.Digest != "" {
+		// The images can still be locked and built with the toolbox that there is.
+		a.events.Emit(factory.Event{Kind: factory.Warned, Image: name, Message: "going on with the toolbox as it was locked before"})
 		return toolboxState{img, old, old.Digest}, nil
 	}
-	l.put(name, res)
 	return toolboxState{img, res.Lock, res.Lock.Digest}, res.Err
 }
 
@@ -215,19 +216,19 @@ func (l *locking) current(ctx context.Context, s upstream.Solver, req upstream.R
 func changeLine(r lockResult) string {
 	c := r.Change
 	if c.First {
-		return fmt.Sprintf("first lock, %d packages", packageCount(r.Lock))
+		return "first lock, " + count(packageCount(r.Lock), "package")
 	}
 	var parts []string
 	for i, p := range c.Packages {
 		if i == 3 {
-			parts = append(parts, fmt.Sprintf("%d more packages", len(c.Packages)-i))
+			parts = append(parts, count(len(c.Packages)-i, "more package"))
 			break
 		}
 		parts = append(parts, changeText(p))
 	}
 	parts = append(parts, c.Other...)
 	if cves := c.CVEs(); len(cves) > 0 {
-		parts = append(parts, fmt.Sprintf("fixes %d known vulnerabilities", len(cves)))
+		parts = append(parts, "fixes "+count(len(cves), "CVE"))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -238,6 +239,8 @@ func changeText(p factory.PackageChange) string {
 		return p.Name + " " + p.New + " added"
 	case p.New == "":
 		return p.Name + " " + p.Old + " removed"
+	case p.Old == p.New:
+		return p.Name + " " + p.New + " has other content"
 	}
 	return p.Name + " " + p.Old + " → " + p.New
 }
@@ -248,12 +251,12 @@ func changeMessage(r lockResult) string {
 	var b strings.Builder
 	switch cves := c.CVEs(); {
 	case c.First:
-		fmt.Fprintf(&b, "%s: first lock (%d packages)\n", c.Image, packageCount(r.Lock))
+		fmt.Fprintf(&b, "%s: first lock (%s)\n", c.Image, count(packageCount(r.Lock), "package"))
 		return b.String()
 	case len(cves) > 0:
-		fmt.Fprintf(&b, "%s: update %d packages, fixing %s\n", c.Image, len(c.Packages), shortList(cves, 3))
+		fmt.Fprintf(&b, "%s: update %s, fixing %s\n", c.Image, count(len(c.Packages), "package"), shortList(cves, 3))
 	case len(c.Packages) > 0:
-		fmt.Fprintf(&b, "%s: update %d packages\n", c.Image, len(c.Packages))
+		fmt.Fprintf(&b, "%s: update %s\n", c.Image, count(len(c.Packages), "package"))
 	default:
 		fmt.Fprintf(&b, "%s: %s\n", c.Image, strings.Join(c.Other, ", "))
 	}

@@ -14,16 +14,23 @@ func newConfig(mk maker) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "print every setting with where its value comes from",
 		Long: "config prints the configuration in force. Precedence: flag, environment, factory.yaml, default. Secrets are references, never values.\n\n" + exitHelp}
 	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
-		if c.JSON {
-			return c.printJSON(map[string]any{"settings": c.cfg.values, "archives": c.cfg.Archives})
-		}
+		values, archives := map[string]value{}, map[string]value{}
 		var text [][]string
 		for _, s := range settings {
 			v := c.cfg.values[s.Key]
+			if s.Key != "identity" { // which may have an @ in its path
+				v.Value = withoutPassword(v.Value)
+			}
+			values[s.Key] = v
 			text = append(text, []string{s.Key, v.Value, v.Origin, s.Env, s.Help})
 		}
 		for _, id := range sortedKeys(c.cfg.Archives) {
-			text = append(text, []string{"archives." + id, c.cfg.Archives[id], c.cfg.archives[id], "", "URL of this archive"})
+			v := value{withoutPassword(c.cfg.Archives[id]), c.cfg.archives[id]}
+			archives[id] = v
+			text = append(text, []string{"archives." + id, v.Value, v.Origin, "", "URL of this archive"})
+		}
+		if c.JSON {
+			return c.printJSON(map[string]any{"settings": values, "archives": archives})
 		}
 		return c.table([]string{"SETTING", "VALUE", "ORIGIN", "ENVIRONMENT", "MEANING"}, text)
 	})
@@ -56,7 +63,7 @@ func newToolbox(mk maker) *cobra.Command {
 }
 
 func newRegistry(mk maker) *cobra.Command {
-	parent := &cobra.Command{Use: "registry", Short: "the embedded registry", Args: cobra.NoArgs,
+	parent := &cobra.Command{Use: "registry", Short: "the embedded registry", Long: "The embedded registry lies in the state folder.\n\n" + exitHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	serve := &cobra.Command{Use: "serve", Short: "serve the embedded registry until Ctrl-C, so that other clients can pull",
 		Long:    "serve answers on registry-addr, for pulls by any OCI client. Runs of the factory meanwhile use it too.\n\n" + exitHelp,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
 	"github.com/imagefactory/imagefactory/factory/plan"
+	"github.com/imagefactory/imagefactory/factory/store"
 )
 
 // leaseName is the one lease of the factory: whoever makes releases or locks holds it.
@@ -132,8 +134,10 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 		return err
 	}
 	err = f(held, run.ID)
-	if held.Err() != nil && err == nil {
-		err = context.Cause(held)
+	if cause := context.Cause(held); cause != nil && errors.Is(cause, factory.ErrConflict) {
+		err = &factory.Problem{Kind: factory.ErrBusy, What: "another run took the lease over", Cause: cause, Hint: "see which: factory runs"}
+	} else if cause != nil && err == nil {
+		err = cause
 	}
 	var told *verdict
 	if errors.As(err, &told) {
@@ -141,9 +145,17 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	}
 	state, text := factory.Succeeded, "done"
 	if err != nil {
-		state, text = factory.Broken, err.Error()
+		state, text = ended(err), err.Error()
 	}
 	return errors.Join(err, db.FinishRun(context.WithoutCancel(ctx), run.ID, state, text))
+}
+
+// ended is the state of a run that an error ended.
+func ended(err error) factory.RunState {
+	if exitCode(err) == exitInterrupted {
+		return factory.Interrupted
+	}
+	return factory.Broken
 }
 
 // verdict carries how a run ended to whoever records it.
@@ -157,6 +169,7 @@ func (v *verdict) Unwrap() error { return v.error }
 
 func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
 	began := c.w.Now()
+	c.sweep()
 	jobs, err := c.plan(ctx, set, problems, o)
 	if err != nil {
 		return err
@@ -165,12 +178,10 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 	if night.Journal, err = c.store(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(jobs, func(j factory.Job) bool { return j.Action == factory.Rebuild }) {
-		line, err := c.prepare(ctx, run, set)
-		if err != nil {
+	if todo := slices.DeleteFunc(slices.Clone(jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
+		if night.Maker, err = c.prepare(ctx, run, set, todo); err != nil {
 			return err
 		}
-		night.Maker = line
 	}
 	out, err := night.Run(ctx, run, jobs)
 	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
@@ -178,7 +189,7 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 		err = errors.Join(err, perr)
 	}
 	if err != nil {
-		return &verdict{errors.Join(err, out.Err()), factory.Broken, text}
+		return &verdict{errors.Join(err, out.Err()), ended(err), text}
 	}
 	return &verdict{nightError(out), out.State(), text}
 }
@@ -193,7 +204,7 @@ func nightError(out pipeline.Outcome) error {
 }
 
 // prepare makes sure that what every job needs is there, before hours of work depend on it.
-func (c *command) prepare(ctx context.Context, run string, set definition.Set) (pipeline.Line, error) {
+func (c *command) prepare(ctx context.Context, run string, set definition.Set, todo []factory.Job) (pipeline.Line, error) {
 	line, err := c.line(ctx, run)
 	if err != nil {
 		return line, err
@@ -207,12 +218,26 @@ func (c *command) prepare(ctx context.Context, run string, set definition.Set) (
 		return line, err
 	}
 	if !ok {
-		return line, &factory.Problem{Kind: factory.ErrNotFound, What: "the toolbox has no lock", Hint: "make it: factory lock " + box.Name}
+		return line, noLock(box.Name)
 	}
 	if _, err := c.toolbox(ctx, box, lock); err != nil {
 		return line, err
 	}
-	return line, c.registry().Ping(ctx, c.repository(box.Name))
+	for _, job := range todo {
+		if err := c.registry().Ping(ctx, c.repository(job.Image.Name)); err != nil {
+			return line, err
+		}
+	}
+	return line, nil
+}
+
+// sweep removes what a killed run left half made. The lease is held, so nobody works on it.
+func (c *command) sweep() {
+	_ = os.RemoveAll(c.workDir())
+	temporary, _ := filepath.Glob(filepath.Join(c.cfg.Dir, "baseimages", "*", ".lock-*"))
+	for _, t := range temporary {
+		_ = os.Remove(t)
+	}
 }
 
 // plan locks (when asked to) and decides what is to be done with each image.
@@ -235,12 +260,17 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 				return nil, err
 			}
 		}
+		// Meanwhile somebody may have edited a definition, and a push may have brought others' commits.
+		set, problems = definition.Load(c.cfg.Dir)
 	}
 	var in []plan.Input
 	for _, name := range names {
 		img, err := set.Image(name)
+		if err != nil && slices.Contains(set.Broken, name) && len(o.Images) == 0 {
+			continue // it becomes a failed job below
+		}
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, problems)
 		}
 		input, err := c.planInput(ctx, img, locks, o)
 		if err != nil {
@@ -263,18 +293,34 @@ func (c *command) planInput(ctx context.Context, img factory.Image, locks map[st
 	if err != nil {
 		return in, err
 	}
-	if in.Last, err = db.Latest(ctx, img.Name); err != nil || img.Kind == factory.KindToolbox {
+	if img.Kind == factory.KindToolbox {
+		return in, nil
+	}
+	last, err := db.Releases(ctx, store.Query{Image: img.Name, Repository: c.repository(img.Name), Env: c.cfg.Env, Limit: 1})
+	if err != nil {
+		return in, err
+	}
+	if len(last) > 0 {
+		in.Last = &last[0]
+		in.Gone, in.Err = c.gone(ctx, last[0])
+	}
+	if in.LastFailed, err = lastFailure(ctx, db, img.Name); err != nil {
 		return in, err
 	}
 	res, locked := locks[img.Name]
 	switch {
+	case in.Err != nil:
+		return in, nil
 	case locked && res.Err != nil:
 		in.Err = res.Err
 		return in, nil
 	case locked:
 		in.Lock = res.Lock
 	default:
-		in.Lock, _, in.Err = definition.ReadLock(c.cfg.Dir, img.Name)
+		var there bool
+		if in.Lock, there, in.Err = definition.ReadLock(c.cfg.Dir, img.Name); in.Err == nil && !there {
+			in.Err = noLock(img.Name)
+		}
 	}
 	if in.Err == nil && locked && o.DryRun && !res.Change.Empty() {
 		in.Source, in.Err = c.sourceWith(ctx, img, res.Lock)
@@ -286,6 +332,49 @@ func (c *command) planInput(ctx context.Context, img factory.Image, locks map[st
 			Hint: "commit them (factory nightly --commit), or use --env dev"}
 	}
 	return in, nil
+}
+
+// gone asks the registry for a release that the factory believes to be there. A tag that stands for something else is an
+// error; a registry that does not answer is not: that will be noticed when something is published.
+func (c *command) gone(ctx context.Context, last factory.Release) (bool, error) {
+	if err := c.serveKept(ctx, last.Repository); err != nil {
+		return false, nil
+	}
+	client := c.registry()
+	client.Retry.Attempts = 1
+	switch d, err := client.Resolve(ctx, last.Tagged()); {
+	case errors.Is(err, factory.ErrNotFound):
+		return true, nil
+	case err != nil:
+		c.events.Emit(factory.Event{Kind: factory.Warned, Image: last.Image, Message: fmt.Sprintf("whether %s is still there cannot be told: %v", last.Tagged(), err)})
+	case d != last.Digest:
+		return false, &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s stands for %s, and %s was released", last.Tagged(), d, last.Digest),
+			Hint: "somebody moved the tag: find out who, and put it back"}
+	}
+	return false, nil
+}
+
+// lastFailure is what the last finished run did with an image when that failed, nil when it did not.
+func lastFailure(ctx context.Context, db *store.Store, image string) (*factory.RunJob, error) {
+	runs, err := db.Runs(ctx, 10)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		for _, j := range r.Jobs {
+			if j.Image == image && j.Error == "" {
+				return nil, nil
+			}
+			if j.Image == image {
+				return &j, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+func noLock(name string) error {
+	return &factory.Problem{Kind: factory.ErrNotFound, What: name + " has no lock", Hint: "make it: factory lock " + name}
 }
 
 // brokenDefinitions is a failed job for every image whose definition does not load: it must not be forgotten.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,11 +57,12 @@ func (c *command) reproduce(ctx context.Context, run string, release factory.Rel
 	if err != nil {
 		return err
 	}
-	if err := c.oldToolbox(ctx, lock.Tools["toolbox"]); err != nil {
+	sameTools, err := c.oldTools(ctx, lock)
+	if err != nil {
 		return err
 	}
 	hardener := c.hardener()
-	hardener.Dir = filepath.Join(dir, "inputs")
+	hardener.Now = func() time.Time { return release.Created } // exemptions that held then hold now
 	built, err := line.Builder.Build(ctx, factory.Locked{Job: factory.Job{Image: img, Source: release.Source, Env: release.Tag.Env}, Lock: lock, Inputs: inputs, At: c.w.Now(), Fresh: c.newID()})
 	if err != nil {
 		return err
@@ -73,11 +76,11 @@ func (c *command) reproduce(ctx context.Context, run string, release factory.Rel
 		return err
 	}
 	defer line.Cleanup(packed.Artifact)
-	return c.compare(ctx, release, packed.Artifact, filepath.Join(dir, "published"))
+	return c.compare(ctx, release, packed.Artifact, filepath.Join(dir, "published"), sameTools)
 }
 
 // compare says whether the digests are equal, and otherwise what differs first.
-func (c *command) compare(ctx context.Context, release factory.Release, again factory.Artifact, dir string) error {
+func (c *command) compare(ctx context.Context, release factory.Release, again factory.Artifact, dir string, sameTools bool) error {
 	same := release.Digest == again.Digest
 	difference := ""
 	if !same {
@@ -93,6 +96,10 @@ func (c *command) compare(ctx context.Context, release factory.Release, again fa
 		if err := c.printJSON(map[string]any{"release": release.ID, "published": release.Digest, "rebuilt": again.Digest, "same": same, "difference": difference}); err != nil {
 			return err
 		}
+	}
+	if !same && !sameTools {
+		return &factory.Problem{Kind: factory.ErrUnavailable, What: "nothing can be said about " + release.Tagged() + ": it was made with other tools than there are now, and the result differs",
+			Cause: errors.New("first difference: " + difference), Hint: "check out the commit that made it, and run reproduce with that factory"}
 	}
 	if !same {
 		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s is %s, rebuilt it is %s", release.Tagged(), release.Digest, again.Digest),
@@ -127,28 +134,31 @@ func unpackInputs(inputs []byte, dir, image string) (factory.Image, factory.Lock
 	return img, lock, err
 }
 
-// oldToolbox uses the toolbox that the release was made with. When it is gone, the present one is used and that is said:
-// the image does not depend on it as long as the tools behave the same.
-func (c *command) oldToolbox(ctx context.Context, want factory.Digest) error {
+// oldTools reports whether the tools of now are those that the release was made with. Otherwise an equal digest still
+// proves everything, and another one nothing.
+func (c *command) oldTools(ctx context.Context, made factory.Lock) (same bool, err error) {
 	set, err := definition.Load(c.cfg.Dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	box, err := set.Image(boxName(set))
 	if err != nil {
-		return err
+		return false, err
 	}
 	lock, ok, err := definition.ReadLock(c.cfg.Dir, box.Name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !ok {
-		return &factory.Problem{Kind: factory.ErrNotFound, What: "the toolbox has no lock", Hint: "make it: factory lock " + box.Name}
+		return false, noLock(box.Name)
 	}
 	have, err := c.toolbox(ctx, box, lock)
-	if err == nil && have != want {
-		c.events.Emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf(
-			"the release was made with toolbox %s, this is %s; to have the old one, check out its commit", want.Short(), have.Short())})
+	if err != nil {
+		return false, err
 	}
-	return err
+	same = maps.Equal(made.Tools, tools(have))
+	if !same {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Message: "the release was made with another toolbox or version of the factory"})
+	}
+	return same, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,70 +44,8 @@ func run(ctx context.Context, args []string, w world) int {
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	report(w, wantsJSON(args), err)
+	report(w, wantsJSON(args, w.Env), err)
 	return exitCode(err)
-}
-
-func wantsJSON(args []string) bool {
-	for _, a := range args {
-		if a == "--json" || a == "--progress=json" {
-			return true
-		}
-	}
-	return false
-}
-
-// report tells a person, or with --json a program, what went wrong.
-func report(w world, asJSON bool, err error) {
-	var silent silentError
-	if err == nil || errors.As(err, &silent) {
-		return
-	}
-	if asJSON {
-		_ = json.NewEncoder(w.Stderr).Encode(map[string]any{"error": err.Error(), "exit": exitCode(err), "problems": problemsJSON(err)})
-		return
-	}
-	for _, line := range errorLines(err) {
-		fmt.Fprintln(w.Stderr, "factory: "+line)
-	}
-}
-
-// silentError was told already.
-type silentError struct{ error }
-
-func (e silentError) Unwrap() error { return e.error }
-
-// errorLines is one line for each problem, and a hint line where there is one.
-func errorLines(err error) []string {
-	var lines []string
-	var list interface{ Unwrap() []error }
-	if _, isProblem := err.(*factory.Problem); !isProblem && errors.As(err, &list) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, e := range joined.Unwrap() {
-				lines = append(lines, errorLines(e)...)
-			}
-			return lines
-		}
-	}
-	text := err.Error()
-	var p *factory.Problem
-	if errors.As(err, &p) && p.Hint != "" {
-		text = strings.Replace(text, " ("+p.Hint+")", "", 1)
-		return append(lines, text, "  → "+p.Hint)
-	}
-	return append(lines, text)
-}
-
-func problemsJSON(err error) []map[string]any {
-	all := []map[string]any{}
-	for _, p := range factory.Problems(err) {
-		m := map[string]any{"what": p.What, "where": p.Where, "hint": p.Hint}
-		if p.Cause != nil {
-			m["cause"] = p.Cause.Error()
-		}
-		all = append(all, m)
-	}
-	return all
 }
 
 // newRoot builds the command tree.
@@ -120,10 +57,13 @@ func newRoot(w world) *cobra.Command {
 			"tests, signs and publishes them, and remembers how each came to be.\n\n" + exitHelp,
 		SilenceErrors: true, SilenceUsage: true, Version: version,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &factory.Problem{Kind: factory.ErrInvalid, What: err.Error(), Hint: "try: " + cmd.CommandPath() + " --help"}
+		what, _, _ := strings.Cut(err.Error(), ": strconv.")
+		return &factory.Problem{Kind: factory.ErrInvalid, What: what, Hint: "try: " + cmd.CommandPath() + " --help"}
 	})
+	root.SetHelpCommand(newHelp(root))
 	file := root.PersistentFlags().String("config", "", "configuration file (default DIR/factory.yaml)")
 	archives := root.PersistentFlags().StringToString("archive", nil, "archive URL by id, as in debian=URL (default: the host's apt configuration)")
 	for _, s := range settings {
@@ -148,14 +88,28 @@ func newRoot(w world) *cobra.Command {
 		root.AddCommand(add(make))
 	}
 	root.InitDefaultHelpCmd()
-	for _, c := range root.Commands() {
-		if c.Args == nil {
-			c.Args = cobra.NoArgs
-		}
-		checkArgs(c)
-		c.Long = strings.TrimSpace(c.Long)
-	}
+	checkArgs(root)
 	return root
+}
+
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]", Short: "help about a command", Args: cobra.ArbitraryArgs, Long: "help explains a command.\n\n" + exitHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(root, strings.Join(args, " "))
+			}
+			return cmd.Help()
+		}}
+}
+
+func unknownCommand(parent *cobra.Command, name string) error {
+	hint := "try: " + parent.CommandPath() + " --help"
+	parent.SuggestionsMinimumDistance = 2
+	if near := parent.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + parent.CommandPath() + " " + near[0] + "? " + hint
+	}
+	return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no command %q", parent.CommandPath()+" "+name), Hint: hint}
 }
 
 // maker makes the environment of a command from its flags.
@@ -163,17 +117,17 @@ type maker func(cmd *cobra.Command, asJSON bool) (*command, error)
 
 // checkArgs makes wrong arguments a Problem, for the exit code and the hint.
 func checkArgs(c *cobra.Command) {
-	check := c.Args
+	check := orNoArgs(c.Args)
 	c.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: cmd.CommandPath() + ": " + err.Error(), Hint: "try: " + cmd.CommandPath() + " --help"}
+		switch err := check(cmd, args); {
+		case err == nil:
+			return nil
+		case cmd.HasSubCommands():
+			return unknownCommand(cmd, args[0])
 		}
-		return nil
+		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s: wrong number of arguments, %d", cmd.CommandPath(), len(args)), Hint: "usage: " + cmd.UseLine()}
 	}
 	for _, sub := range c.Commands() {
-		if sub.Args == nil {
-			sub.Args = cobra.NoArgs
-		}
 		checkArgs(sub)
 	}
 }
@@ -194,7 +148,6 @@ func changed(flags *pflag.FlagSet) map[string]string {
 // leaf makes a command that runs f with everything wired, and releases it all afterwards, whatever happens.
 func leaf(c *cobra.Command, mk maker, f func(ctx context.Context, c *command, args []string) error) *cobra.Command {
 	asJSON := c.Flags().Bool("json", false, "print one JSON document instead of text")
-	c.Args = orNoArgs(c.Args)
 	c.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		env, err := mk(cmd, *asJSON)
 		if err != nil {

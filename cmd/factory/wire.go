@@ -32,6 +32,7 @@ type app struct {
 	w        world
 	renderer *progress.Renderer
 	events   factory.Events
+	began    time.Time // of this invocation: it dates what a run makes, also past midnight
 
 	mu      sync.Mutex
 	db      *store.Store
@@ -42,7 +43,7 @@ type app struct {
 
 func newApp(cfg *config, w world) *app {
 	r := newRenderer(cfg, w)
-	a := &app{cfg: cfg, w: w, renderer: r}
+	a := &app{cfg: cfg, w: w, renderer: r, began: w.Now()}
 	show := r.Events()
 	a.events = func(e factory.Event) {
 		if e.Time.IsZero() {
@@ -71,7 +72,7 @@ func (a *app) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Resolver:   resolver{a},
 		Builder:    patient{bk, a},
 		Hardener:   a.hardener(),
-		Packer:     oci.Packer{Exporter: bk, Dir: filepath.Join(a.cfg.State, "work"), Events: a.events},
+		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Events: a.events},
 		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
 		Signer:     s.signer,
 		Attacher:   s.signer,
@@ -112,6 +113,9 @@ func (p patient) Build(ctx context.Context, l factory.Locked) (factory.Built, er
 	}
 }
 
+// workDir holds images between pack and publish.
+func (a *app) workDir() string { return filepath.Join(a.cfg.State, "work") }
+
 func (a *app) repository(image string) string { return a.cfg.Registry + "/" + image }
 
 func (a *app) store(ctx context.Context) (*store.Store, error) {
@@ -142,7 +146,7 @@ func (a *app) build() *buildkit.Client {
 		}
 		a.builder = &buildkit.Client{
 			Addr:     a.cfg.Buildkit,
-			Daemon:   &buildkit.Daemon{Beside: beside, Dir: filepath.Join(a.cfg.State, "buildkit"), CacheBytes: a.cfg.BuildkitCache, Events: a.events},
+			Daemon:   &buildkit.Daemon{Beside: beside, Dir: filepath.Join(a.cfg.State, "buildkit"), CacheBytes: a.cfg.BuildkitCache, Env: a.environment(), Events: a.events},
 			Archives: a.cfg.Archives, Nonce: a.newID, Events: a.events,
 		}
 	}
@@ -185,6 +189,18 @@ func (a *app) serveRegistry(ctx context.Context) error {
 
 func (a *app) registryServer() *registry.Server {
 	return &registry.Server{Dir: filepath.Join(a.cfg.State, "registry"), Addr: a.cfg.Addr}
+}
+
+// environment is what programs of the build see of ours: enough to run and to reach the archives, and no secret.
+func (a *app) environment() []string {
+	var env []string
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		if v, ok := a.w.Env(key); ok {
+			env = append(env, key+"="+v)
+		}
+	}
+	return env
 }
 
 // git is the repository that holds the definitions.

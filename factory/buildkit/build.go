@@ -88,11 +88,14 @@ func (c *Client) buildPlatform(ctx context.Context, l factory.Locked, lp factory
 // stepFailed makes a command's failure a problem for a person.
 func stepFailed(err error) error {
 	var exit *stepError
-	if errors.As(err, &exit) {
-		return &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s: exit %d", exit.name, exit.exit),
-			Cause: errors.New(exit.tail), Hint: "the packages' own scripts failed; the lines above are theirs"}
+	if !errors.As(err, &exit) {
+		return err
 	}
-	return err
+	p := &factory.Problem{What: fmt.Sprintf("%s: exit %d", exit.name, exit.exit), Cause: errors.New(exit.tail), Hint: "the lines above are those of the packages' own scripts"}
+	if strings.Contains(exit.tail, "No space left on device") {
+		p.Kind, p.Hint = factory.ErrUnavailable, "free space in the state directory"
+	}
+	return p
 }
 
 // canBuild refuses a platform that the build service cannot run.
@@ -150,9 +153,7 @@ func (c *Client) rootfs(l factory.Locked, lp factory.LockedPlatform) (llb.State,
 	if l.Fresh != "" {
 		files[ownDir+"/nonce"] = factory.File{Data: []byte(l.Fresh)}
 	}
-	for dir, st := range fileStates(files) {
-		opts = append(opts, llb.AddMount(dir, st, llb.Readonly))
-	}
+	opts = append(opts, mountFiles(files)...)
 	unpack := boxState.Run(opts...)
 	return c.configure(unpack.AddMount("/target", llb.Scratch()), l, lp.Platform), nil
 }
@@ -184,9 +185,7 @@ func (c *Client) configure(target llb.State, l factory.Locked, p factory.Platfor
 		llb.AddEnv("SOURCE_DATE_EPOCH", fmt.Sprint(l.Lock.Timestamp.Unix())),
 		llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()), llb.AddMount("/run", llb.Scratch(), llb.Tmpfs()),
 	}
-	for dir, st := range fileStates(map[string]factory.File{
-		ownDir + "/configure.sh": {Data: configureScript}, ownDir + "/users": {Data: []byte(users.String())}}) {
-		opts = append(opts, llb.AddMount(dir, st, llb.Readonly))
-	}
+	opts = append(opts, mountFiles(map[string]factory.File{
+		ownDir + "/configure.sh": {Data: configureScript}, ownDir + "/users": {Data: []byte(users.String())}})...)
 	return target.Platform(ociPlatform(p)).Run(opts...).Root()
 }

@@ -58,14 +58,18 @@ func (c *Client) connect(ctx context.Context) (*client.Client, error) {
 	}
 	conn, err := client.New(ctx, addr)
 	if err != nil {
-		return nil, unavailable(addr, err)
-	}
-	if err := c.greet(ctx, conn, addr); err != nil {
+		err = unavailable(addr, err)
+	} else if err = c.greet(ctx, conn, addr); err == nil {
+		c.c = conn
+		return conn, nil
+	} else {
 		_ = conn.Close()
-		return nil, err
 	}
-	c.c = conn
-	return conn, nil
+	if c.stop != nil {
+		c.stop()
+		c.stop = nil
+	}
+	return nil, err
 }
 
 // greet asks the daemon what it can build.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,21 +27,49 @@ type Daemon struct {
 	Dir string
 	// CacheBytes is how much build cache it keeps; 0 means 10 GiB.
 	CacheBytes int64
+	// Env is its environment, KEY=value; nil inherits the factory's.
+	Env []string
 	// Events receives what it does; nil discards.
 	Events factory.Events
 }
 
+// errTaken is a daemon that ended because another one has its state.
+var errTaken = errors.New("another buildkitd uses this state directory")
+
 // Start starts the daemon and waits until it answers. The stop function ends it and waits; it is safe to call twice.
 // A daemon outlives a cancelled ctx until it is stopped, but never the factory's own process.
+//
+// A daemon of a run that was killed a moment ago may still be on its way out: Start waits for it up to 30 s.
 func (d *Daemon) Start(ctx context.Context) (addr string, stop func(), err error) {
 	binary, err := d.find()
 	if err != nil {
 		return "", nil, err
 	}
+	d.Events.Emit(factory.Event{Kind: factory.Noted, Message: "starting buildkitd"})
+	patience := time.NewTimer(30 * time.Second)
+	defer patience.Stop()
+	for {
+		addr, stop, err = d.start(ctx, binary)
+		if !errors.Is(err, errTaken) {
+			return addr, stop, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", nil, context.Cause(ctx)
+		case <-patience.C:
+			return "", nil, &factory.Problem{Kind: factory.ErrBusy, What: "build service", Cause: errTaken, Hint: "wait until the other run has ended: factory runs"}
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop func(), err error) {
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("build service: %w", err)
 	}
-	log, err := os.OpenFile(filepath.Join(d.Dir, "buildkitd.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	logFile := filepath.Join(d.Dir, "buildkitd.log")
+	_ = os.Rename(logFile, logFile+".1")
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", nil, fmt.Errorf("build service: %w", err)
 	}
@@ -52,11 +81,10 @@ func (d *Daemon) Start(ctx context.Context) (addr string, stop func(), err error
 	}
 	clean := func() { _ = log.Close(); _ = os.RemoveAll(run) }
 	addr = "unix://" + filepath.Join(run, "buildkitd.sock")
-	d.Events.Emit(factory.Event{Kind: factory.Noted, Message: "starting buildkitd"})
 	p, err := proc.Command{
 		Args: []string{binary, "--root", filepath.Join(d.Dir, "root"), "--addr", addr, "--oci-worker-net=host",
 			"--oci-worker-gc=true", "--oci-worker-gc-keepstorage", strconv.FormatInt(d.cacheMiB(), 10), "--otel-socket-path", filepath.Join(run, "otel.sock")},
-		Set: []string{"BUILDKIT_HOST"}, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
+		Env: d.Env, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
 	}.Start(context.WithoutCancel(ctx))
 	if err != nil {
 		clean()
@@ -93,7 +121,11 @@ func (d *Daemon) await(ctx context.Context, p *proc.Process, addr string) error 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-p.Done():
-			_, down.Cause = p.Wait()
+			result, err := p.Wait()
+			if strings.Contains(result.Tail, "could not lock") {
+				return errTaken
+			}
+			down.Cause = err
 			if down.Cause == nil {
 				down.Cause = errors.New("it ended")
 			}

@@ -33,7 +33,6 @@ type watch struct {
 	failed string // name of the vertex that failed
 	cached map[string]bool
 	out    map[string]*output // by vertex name
-	fetch  map[digest.Digest]bool
 	bytes  map[string]int64
 	total  int64 // bytes of all packages; 0 = unknown
 }
@@ -57,7 +56,7 @@ func (c *Client) solve(ctx context.Context, def *llb.Definition, w *watch, expor
 		return err
 	}
 	w.names, w.cached, w.out = map[digest.Digest]string{}, map[string]bool{}, map[string]*output{}
-	w.fetch, w.bytes = map[digest.Digest]bool{}, map[string]int64{}
+	w.bytes = map[string]int64{}
 	statuses := make(chan *client.SolveStatus, 64)
 	done := make(chan struct{})
 	go func() {
@@ -88,9 +87,6 @@ func (w *watch) see(s *client.SolveStatus) {
 		}
 		if v.Error != "" && !strings.Contains(v.Error, "context canceled") && w.failed == "" {
 			w.failed = v.Name
-		}
-		if v.Completed != nil && strings.HasPrefix(v.Name, fetchPrefix) && !w.fetch[v.Digest] {
-			w.fetch[v.Digest] = true
 		}
 	}
 	for _, st := range s.Statuses {
@@ -137,7 +133,7 @@ func lastLine(b []byte) string {
 // exitOf returns the exit code that a failed command left, and whether there is one.
 func exitOf(err error) (int, bool) {
 	var exit *gatewaypb.ExitError
-	if errors.As(err, &exit) && exit.ExitCode < 256 {
+	if errors.As(err, &exit) {
 		return int(exit.ExitCode), true
 	}
 	return 0, false
@@ -187,7 +183,7 @@ func (c *Client) translate(err error, w *watch) error {
 // fetchCause keeps what happened and drops the URL, which names a host.
 func fetchCause(text string) string {
 	switch {
-	case strings.Contains(text, "404"):
+	case strings.Contains(text, "status 404"):
 		return "404, not there (any more)"
 	case strings.Contains(text, "unexpected EOF"):
 		return "the transfer was cut"

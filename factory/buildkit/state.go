@@ -7,6 +7,7 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -24,7 +25,8 @@ func marshal(ctx context.Context, st llb.State, p factory.Platform) (factory.Roo
 	if len(def.Def) == 0 {
 		return factory.Root{Platform: p}, nil
 	}
-	b, err := def.ToPB().MarshalVT()
+	// Deterministic, because a map in it would otherwise come in another order each time.
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(def.ToPB())
 	if err != nil {
 		return factory.Root{}, fmt.Errorf("describe filesystem: %w", err)
 	}

@@ -112,9 +112,7 @@ func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.Ex
 	for _, t := range s.Tmpfs {
 		opts = append(opts, llb.AddMount(t, llb.Scratch(), llb.Tmpfs()))
 	}
-	for dir, st := range fileStates(files) {
-		opts = append(opts, llb.AddMount(dir, st, llb.Readonly))
-	}
+	opts = append(opts, mountFiles(files)...)
 	if s.Toolbox {
 		box, err := c.Toolbox()
 		if err != nil {
@@ -132,9 +130,9 @@ func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.Ex
 	return root.Run(opts...), nil
 }
 
-// fileStates puts files into one small state per top-level directory: their content is part of the definition, so it
-// is content-addressed without any session.
-func fileStates(files map[string]factory.File) map[string]llb.State {
+// mountFiles mounts files read-only, one small state per top-level directory: their content is part of the definition,
+// so it is content-addressed without any session.
+func mountFiles(files map[string]factory.File) (opts []llb.RunOption) {
 	actions := map[string]*llb.FileAction{}
 	made := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -147,11 +145,11 @@ func fileStates(files map[string]factory.File) map[string]llb.State {
 		}
 		actions[top] = then(actions[top]).Mkfile(rel, os.FileMode(cmp.Or(f.Mode, 0o644)), f.Data)
 	}
-	states := map[string]llb.State{}
-	for top, a := range actions {
-		states[top] = llb.Scratch().File(a, llb.WithCustomName("prepare "+top))
+	for _, top := range slices.Sorted(maps.Keys(actions)) {
+		st := llb.Scratch().File(actions[top], llb.WithCustomName("prepare "+top))
+		opts = append(opts, llb.AddMount(top, st, llb.Readonly))
 	}
-	return states
+	return opts
 }
 
 // then continues a chain of file actions, or begins one.

@@ -185,6 +185,8 @@ func (w *walk) publish(ctx context.Context, s factory.Sealed) (factory.Release, 
 	if err := l.Publisher.Tag(ctx, s.Repository, digest, s.Tag); err != nil {
 		return factory.Release{}, err
 	}
+	// From here on it is published: an interruption must not keep it from being recorded.
+	w.ctx = context.WithoutCancel(ctx)
 	return w.release(s), nil
 }
 

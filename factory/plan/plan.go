@@ -21,8 +21,10 @@ type Input struct {
 	Lock   factory.Lock   // as it is now
 	// Err says why Source or Lock could not be made.
 	Err error
-	// Last is the newest release of the image; nil means none.
+	// Last is the newest release of the image in this place and environment; nil means none.
 	Last *factory.Release
+	// Gone is set when the registry does not have Last any more.
+	Gone bool
 	// LastFailed is what the run before did with the image when that failed; nil means it did not.
 	LastFailed *factory.RunJob
 }
@@ -64,11 +66,18 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 	}
 	changed := i.Source.Inputs != i.Last.Source.Inputs
 	due := maxAge > 0 && age >= maxAge
+	ended := endedExemption(i, now)
 	switch {
 	case forced:
 		job.Reason = "asked for"
+	case i.Gone:
+		job.Reason = fmt.Sprintf("the registry has lost %s", i.Last.Tag)
 	case changed:
 		job.Reason = why(i.Lock.Since(&i.Last.Lock)) + failedBefore(i)
+	case ended != "":
+		job.Reason = fmt.Sprintf("the exemption of control %s has ended", ended)
+	case i.Last.Source.Dirty && !i.Source.Dirty:
+		job.Reason = "its inputs are committed now"
 	case due:
 		job.Refresh = i.Last.Digest
 		job.Reason = fmt.Sprintf("nothing changed, but %s is %s old and a refresh is due after %s%s", i.Last.Tag, days(age), days(maxAge), failedBefore(i))
@@ -79,6 +88,17 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 			job.Reason += "; refresh due in " + days(roundUp(maxAge-age))
 		}
 	}
+}
+
+// endedExemption returns a control that the last release was exempt from and this one is not, by the calendar alone.
+func endedExemption(i Input, now time.Time) string {
+	made, today := factory.DateOf(i.Last.Created).Time(), factory.DateOf(now).Time()
+	for _, e := range i.Image.Hardening.Exempt {
+		if end := e.Until.Time(); !made.After(end) && today.After(end) {
+			return e.Control
+		}
+	}
+	return ""
 }
 
 // why tells a change of the inputs. What the lock does not know (tests, users, configuration) is the definition too.

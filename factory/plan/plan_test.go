@@ -67,7 +67,8 @@ func TestMake(t *testing.T) {
 		{name: "one second before it is due", in: plan.Input{Source: same, Last: release(week-time.Second, old)}, action: factory.Keep, reason: "nothing changed since 20261116-1a2b3c4d-dev, 6 days old; refresh due in 1 day"},
 		{name: "due", in: plan.Input{Source: same, Last: release(week, old)}, action: factory.Rebuild, reason: "nothing changed, but 20261116-1a2b3c4d-dev is 7 days old and a refresh is due after 7 days", refresh: "sha256:abc"},
 		{name: "from the future", in: plan.Input{Source: same, Last: release(-day, old)}, action: factory.Keep, reason: "nothing changed since 20261124-1a2b3c4d-dev, less than a day old (it was made in the future by this clock, so it counts as new); refresh due in 7 days"},
-		{name: "committed since, same content", in: plan.Input{Source: same, Last: func() *factory.Release { r := release(day, old); r.Source.Dirty = true; return r }()}, action: factory.Keep, reason: "nothing changed since 20261122-1a2b3c4d-dev, 1 day old; refresh due in 6 days"},
+		{name: "committed since, same content", in: plan.Input{Source: same, Last: func() *factory.Release { r := release(day, old); r.Source.Dirty = true; return r }()}, action: factory.Rebuild, reason: "its inputs are committed now"},
+		{name: "lost by the registry", in: plan.Input{Source: same, Gone: true, Last: release(day, old)}, action: factory.Rebuild, reason: "the registry has lost 20261122-1a2b3c4d-dev"},
 		{name: "forced", in: plan.Input{Source: same, Last: release(week, old)}, force: true, action: factory.Rebuild, reason: "asked for"},
 		{name: "one package", in: plan.Input{Source: moved, Lock: lock("bash 5.2", "libssl3 3.0.15", "openssl 3.0.16", "tzdata 2026a", "zlib1g 1"), Last: release(day, old)}, action: factory.Rebuild, reason: "openssl 3.0.15 -> 3.0.16"},
 		{name: "several packages", in: plan.Input{Source: moved, Lock: lock("bash 5.2", "libssl3 3.0.16", "openssl 3.0.16", "tzdata 2026b", "zlib1g 2"), Last: release(day, old)}, action: factory.Rebuild, reason: "libssl3 3.0.15 -> 3.0.16 and 3 more"},
@@ -210,5 +211,26 @@ func TestMakeSettles(t *testing.T) {
 	}
 	if rebuilt != 2 {
 		t.Errorf("%d rebuilds in 14 nights, want one a week", rebuilt)
+	}
+}
+
+// The calendar alone can change what hardening does: an exemption that ends is a reason, and no refresh.
+func TestEndedExemption(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		until  string
+		action factory.Action
+	}{{"2026-11-19", factory.Keep}, {"2026-11-20", factory.Rebuild}, {"2026-11-22", factory.Rebuild}, {"2026-11-23", factory.Keep}, {"2027-01-01", factory.Keep}} {
+		until, err := factory.ParseDate(c.until)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img := factory.Image{Name: "debian-12"}
+		img.Hardening.Exempt = []factory.Exemption{{Control: "5.3.3.1", Until: until}}
+		last := release(3*24*time.Hour, lock("bash 5.2")) // of 2026-11-20
+		job := plan.Make(now, week, factory.Dev, nil, []plan.Input{{Image: img, Source: last.Source, Lock: last.Lock, Last: last}})[0]
+		if job.Action != c.action || job.Refresh != "" || c.action == factory.Rebuild && job.Reason != "the exemption of control 5.3.3.1 has ended" {
+			t.Errorf("until %s: %s, %q", c.until, job.Action, job.Reason)
+		}
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 // Query narrows a list of releases.
 type Query struct {
-	Image string // only this image; empty = all
-	Limit int    // at most so many; 0 or less = all
+	Image      string      // only this image; empty = all
+	Repository string      // only what was published there; empty = anywhere
+	Env        factory.Env // only what was tagged for it; empty = any
+	Limit      int         // at most so many; 0 or less = all
 }
 
 // Releases returns releases, newest first, without Inputs and Signatures: Release has those too.
@@ -22,6 +24,12 @@ func (s *Store) Releases(ctx context.Context, q Query) ([]factory.Release, error
 	sel := s.db.NewSelect().Model(&rows).ExcludeColumn("signatures").Order("created DESC", "id DESC").Limit(int64(max(q.Limit, 0)))
 	if q.Image != "" {
 		sel = sel.Where("image = ?", clean(q.Image))
+	}
+	if q.Repository != "" {
+		sel = sel.Where("repository = ?", clean(q.Repository))
+	}
+	if q.Env != "" {
+		sel = sel.Where("tag LIKE ?", "%-"+clean(string(q.Env)))
 	}
 	if err := sel.Scan(ctx); err != nil {
 		return nil, s.fail(ctx, "read releases", err)

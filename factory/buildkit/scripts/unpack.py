@@ -122,7 +122,7 @@ def extract(tar, m, path):
         os.chmod(target, m.mode)
         os.utime(target, (m.mtime, m.mtime))
     else:
-        raise SystemExit(f"{path}: a package may not bring a device or a pipe")
+        raise ValueError(f"{path}: a package may not bring a device or a pipe")
 
 
 def control(deb):

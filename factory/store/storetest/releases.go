@@ -132,6 +132,9 @@ func releaseList(t *testing.T, s *store.Store) {
 		{Image: "debian-13", Limit: 2}: "debian-13/26 debian-13/25",
 		{Image: "debian"}:              "",
 		{Limit: 1}:                     "debian-13/26",
+		{Image: "debian-12", Env: Release("debian-12", 0).Tag.Env, Repository: Release("debian-12", 0).Repository}: "debian-12/25 debian-12/24 debian-12/23",
+		{Image: "debian-12", Repository: "elsewhere.example/debian-12"}:                                            "",
+		{Image: "debian-12", Env: "qa"}: "",
 	} {
 		if got := list(q); got != want {
 			t.Errorf("%+v: %s, want %s", q, got, want)

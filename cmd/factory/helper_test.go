@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"testing"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/factorytest"
+	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// desk is everything around a factory that runs inside a test: a repository, its state, a clock, an archive that has not
+// moved, and what came out.
+type desk struct {
+	factorytest.Clock
+	dir, archive   string
+	env            map[string]string
+	stdout, stderr bytes.Buffer
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{dir: t.TempDir(), env: map[string]string{}}
+	must(t, fixture.Repository(d.dir))
+	must(t, fixture.Commit(d.dir, "first"))
+	must(t, fixture.Remember(d.dir, d.dir+"/.factory"))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Base(r.URL.Path) != "InRelease" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte(fixture.InRelease))
+	}))
+	t.Cleanup(server.Close)
+	d.archive = server.URL + "/debian"
+	return d
+}
+
+func (d *desk) world() world {
+	return world{Stdout: &d.stdout, Stderr: &d.stderr, Now: d.Now, Width: func() int { return 80 },
+		Env: func(name string) (string, bool) { v, ok := d.env[name]; return v, ok }, Environ: func() []string { return nil }}
+}
+
+// run runs a command line and returns its exit code.
+func (d *desk) run(t *testing.T, args ...string) int {
+	t.Helper()
+	d.stdout.Reset()
+	d.stderr.Reset()
+	return run(t.Context(), append(args, "--dir", d.dir, "--archive", "debian="+d.archive, "--registry-addr", "127.0.0.1:0"), d.world())
+}
+
+// command is the environment of a command, closed with the test.
+func (d *desk) command(t *testing.T, flags map[string]string) *command {
+	t.Helper()
+	all := map[string]string{"dir": d.dir, "registry-addr": "127.0.0.1:0"}
+	for k, v := range flags {
+		all[k] = v
+	}
+	cfg, err := loadConfig(all, "", d.world().Env, noArchives)
+	must(t, err)
+	c := &command{app: newApp(cfg, d.world())}
+	t.Cleanup(func() { must(t, c.close()) })
+	return c
+}
+
+func noArchives() (map[string]string, error) { return nil, factory.ErrNotFound }
+
+// image returns a definition as it is now.
+func (d *desk) image(t *testing.T, name string) factory.Image {
+	t.Helper()
+	set, err := definition.Load(d.dir)
+	must(t, err)
+	img, err := set.Image(name)
+	must(t, err)
+	return img
+}
+
+// release records that the image as it is now was released so long ago.
+func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Release {
+	t.Helper()
+	r, err := fixture.Release(d.dir, name, d.Now().Add(-age))
+	must(t, err)
+	c := d.command(t, nil)
+	db, err := c.store(context.Background())
+	must(t, err)
+	must(t, db.AddRelease(context.Background(), r))
+	return r
+}
