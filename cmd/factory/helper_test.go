@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"strings"
 	"testing"
 	"time"
+
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -27,6 +32,7 @@ func must(t *testing.T, err error) {
 type desk struct {
 	factorytest.Clock
 	dir, archive   string
+	registry       string // host, with the releases
 	env            map[string]string
 	stdout, stderr bytes.Buffer
 }
@@ -46,6 +52,9 @@ func newDesk(t *testing.T) *desk {
 	}))
 	t.Cleanup(server.Close)
 	d.archive = server.URL + "/debian"
+	hub := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(hub.Close)
+	d.registry = strings.TrimPrefix(hub.URL, "http://")
 	return d
 }
 
@@ -59,13 +68,13 @@ func (d *desk) run(t *testing.T, args ...string) int {
 	t.Helper()
 	d.stdout.Reset()
 	d.stderr.Reset()
-	return run(t.Context(), append(args, "--dir", d.dir, "--archive", "debian="+d.archive, "--registry-addr", "127.0.0.1:0"), d.world())
+	return run(t.Context(), append(args, "--dir", d.dir, "--archive", "debian="+d.archive, "--registry", d.registry), d.world())
 }
 
 // command is the environment of a command, closed with the test.
 func (d *desk) command(t *testing.T, flags map[string]string) *command {
 	t.Helper()
-	all := map[string]string{"dir": d.dir, "registry-addr": "127.0.0.1:0"}
+	all := map[string]string{"dir": d.dir, "registry": d.registry}
 	for k, v := range flags {
 		all[k] = v
 	}
@@ -91,7 +100,7 @@ func (d *desk) image(t *testing.T, name string) factory.Image {
 // release records that the image as it is now was released so long ago.
 func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Release {
 	t.Helper()
-	r, err := fixture.Release(d.dir, name, d.Now().Add(-age))
+	r, err := fixture.Release(d.dir, d.registry, name, d.Now().Add(-age))
 	must(t, err)
 	c := d.command(t, nil)
 	db, err := c.store(context.Background())

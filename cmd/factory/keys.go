@@ -52,7 +52,7 @@ func (a *app) signing(ctx context.Context, run string) (*signing, error) {
 		s.signer.Key, s.signer.Password = a.cfg.Key, a.keyPassword
 	}
 	s.verify = a.verifyOptions()
-	return s, nil
+	return s, s.verify.Check()
 }
 
 // verifyOptions say by whom an image must be signed. The key setting may name a public key, on machines that only verify.

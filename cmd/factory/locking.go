@@ -258,7 +258,7 @@ func changeMessage(r lockResult) string {
 	case len(c.Packages) > 0:
 		fmt.Fprintf(&b, "%s: update %s\n", c.Image, count(len(c.Packages), "package"))
 	default:
-		fmt.Fprintf(&b, "%s: %s\n", c.Image, strings.Join(c.Other, ", "))
+		fmt.Fprintf(&b, "%s: %s changed\n", c.Image, strings.Join(c.Other, ", "))
 	}
 	b.WriteString("\n" + changeTable(c))
 	return b.String()

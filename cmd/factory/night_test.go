@@ -75,6 +75,20 @@ func TestNightWithNothingToDo(t *testing.T) {
 	}
 }
 
+func TestReleasesAreLookedForInTheRegistry(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.release(t, "debian-12", time.Hour)
+	gone := d.release(t, "debian-13", 2*time.Hour)
+	gone.ID, gone.Created, gone.Tag.Hash = "later", d.Now(), "99999999" // recorded, and never pushed
+	db, err := d.command(t, nil).store(t.Context())
+	must(t, err)
+	must(t, db.AddRelease(t.Context(), gone))
+	if code := d.run(t, "plan"); code != 0 || !strings.Contains(d.stdout.String(), "debian-13  rebuild") || !strings.Contains(d.stdout.String(), "debian-12  keep") {
+		t.Errorf("exit %d\n%s%s", code, &d.stdout, &d.stderr)
+	}
+}
+
 func TestLeasedRecordsHowItEnded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -47,7 +47,7 @@ func TestChangeTexts(t *testing.T) {
 		{"other bytes", change([]factory.PackageChange{rebuilt}), "same 1 has other content", "debian-12: update 1 package\n\n  same 1 has other content\n"},
 		{"one fix", change([]factory.PackageChange{{Name: "a", Old: "1", New: "2", CVEs: []string{"CVE-2026-1"}}}, "toolbox"), "a 1 → 2; toolbox; fixes 1 CVE",
 			"debian-12: update 1 package, fixing CVE-2026-1\n\n  a 1 → 2  fixes CVE-2026-1\n  toolbox\n"},
-		{"no package", change(nil, "definition", "role common"), "definition; role common", "debian-12: definition, role common\n\n  definition\n  role common\n"},
+		{"no package", change(nil, "definition", "role common"), "definition; role common", "debian-12: definition, role common changed\n\n  definition\n  role common\n"},
 		{"many", change([]factory.PackageChange{added, removed, added, removed, added}), "new 1 added; gone 1 removed; new 1 added; 2 more packages",
 			"debian-12: update 5 packages\n\n  new 1 added\n  gone 1 removed\n  new 1 added\n  gone 1 removed\n  new 1 added\n"},
 	} {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -172,7 +171,13 @@ func (a *app) toolbox(ctx context.Context, img factory.Image, lock factory.Lock)
 
 // registry is the client of whatever registry is configured.
 func (a *app) registry() *registry.Client {
-	return &registry.Client{Events: a.events, Retry: registry.Retry{Events: a.events}}
+	c := &registry.Client{Events: a.events, Retry: registry.Retry{Events: a.events}}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running != nil {
+		c.Transport = a.running.Transport(nil) // takes over when the process that serves it ends
+	}
+	return c
 }
 
 // serveRegistry starts the embedded registry, when that is the one in use and no other factory serves it already.
@@ -235,5 +240,3 @@ func (a *app) close() error {
 
 // hostArchives reads the archives that this machine's own apt uses.
 func hostArchives() (map[string]string, error) { return upstream.HostArchives(os.DirFS("/")) }
-
-func list(names []string) string { return strings.Join(names, ", ") }

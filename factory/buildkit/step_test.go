@@ -108,7 +108,7 @@ func TestFreshIsAnotherDefinition(t *testing.T) {
 		}
 		return string(r.State)
 	}
-	if state("") != state("") || state("a") == state("") || state("a") == state("b") {
+	if one, again := state(""), state(""); one != again || state("a") == state("") || state("a") == state("b") {
 		t.Error("the same inputs are one definition, and each fresh attempt is its own")
 	}
 }

@@ -27,8 +27,9 @@ import (
 )
 
 // Attach writes signatures next to the digests in repository that they are about, where cosign looks for them. A
-// signature that this key made over the same payload before is kept as it is, and an attestation of the same kind by
-// this key is replaced, so that lists stay short; whatever others attached is kept. It is read back.
+// signature that this key made over the same payload before is kept as it is, and an attestation of the same kind about
+// the same tag by this key is replaced, so that lists stay short; whatever others attached is kept. It is read back.
+// ErrBlocked when the registry lets nobody add to what is attached.
 func (s *Signer) Attach(ctx context.Context, repository string, sigs []factory.Signature) error {
 	repo, err := s.Remote.repository(repository)
 	if err != nil {
@@ -93,6 +94,9 @@ func (s *Signer) attach(ctx context.Context, repo name.Repository, d factory.Dig
 	tag := attachmentTag(repo, d, kind)
 	return s.Remote.try(ctx, repo, "attach "+kind+" to sha256:"+d.Short(), func(ctx context.Context) error {
 		if err := remote.Write(tag, image, s.Remote.options(ctx)...); err != nil {
+			if len(there) > 0 {
+				return frozen(tag, err)
+			}
 			return err
 		}
 		got, err := remote.Get(tag, s.Remote.options(ctx)...)
@@ -144,7 +148,8 @@ func (s *Signer) mine(ctx context.Context) (func(old oci.Signature, new factory.
 	}, nil
 }
 
-// samePurpose compares payloads of signatures, and predicate types of attestations.
+// samePurpose compares payloads of signatures, and predicate types and tags of attestations: of two releases of one
+// digest, each has its own provenance.
 func samePurpose(old oci.Signature, new factory.Signature) bool {
 	text, err := old.Payload()
 	if err != nil {
@@ -153,8 +158,12 @@ func samePurpose(old oci.Signature, new factory.Signature) bool {
 	if new.Predicate == "" {
 		return bytes.Equal(text, new.Payload)
 	}
-	st, err := statementOf(text)
-	return err == nil && st.PredicateType == new.Predicate
+	before, err := statementOf(text)
+	if err != nil {
+		return false
+	}
+	now, err := statementOf(new.Payload)
+	return err == nil && before.PredicateType == now.PredicateType && before.tag() == now.tag()
 }
 
 // made reports whether key signed what is attached.

@@ -64,6 +64,10 @@ func loadVerifier(ctx context.Context, key string) (signature.Verifier, error) {
 		}
 		return local(sv)
 	}
+	return loadPublic(key)
+}
+
+func loadPublic(key string) (signature.Verifier, error) {
 	text, err := os.ReadFile(key)
 	if err != nil {
 		return nil, missing("public key", key, err)

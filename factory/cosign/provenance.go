@@ -29,6 +29,11 @@ type statement struct {
 	Predicate     provenance `json:"predicate"`
 }
 
+// tag is the release that the statement is about.
+func (s statement) tag() factory.Tag { return s.Predicate.BuildDefinition.ExternalParameters.Tag }
+
+func (s statement) finished() time.Time { return s.Predicate.RunDetails.Metadata.FinishedOn }
+
 type provenance struct {
 	BuildDefinition buildDefinition `json:"buildDefinition"`
 	RunDetails      runDetails      `json:"runDetails"`

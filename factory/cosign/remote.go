@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -29,14 +28,13 @@ type Remote struct {
 	Retry func(ctx context.Context, host, what string, f func(context.Context) error) error
 }
 
-// repository parses strictly: a name without a host would silently mean Docker Hub.
 func (r Remote) repository(s string) (name.Repository, error) {
-	host, _, ok := strings.Cut(s, "/")
-	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return name.Repository{}, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("repository %.120q names no registry", s), Hint: "write it like registry.example.com/base/debian-12"}
+	ref, err := factory.ParseRepository(s)
+	if err != nil {
+		return name.Repository{}, err
 	}
 	opts := []name.Option{name.StrictValidation}
-	if slices.Contains(r.Insecure, host) || slices.Contains(r.Insecure, strings.Split(host, ":")[0]) {
+	if ref.On(r.Insecure) {
 		opts = append(opts, name.Insecure)
 	}
 	repo, err := name.NewRepository(s, opts...)
@@ -85,6 +83,22 @@ func (r Remote) try(ctx context.Context, repo name.Repository, what string, f fu
 		}
 	}
 	return p
+}
+
+// frozen explains why a registry refuses to write an attachment a second time. There is no status for it: Harbor says 412,
+// ECR says 400 and "immutable", others say 409 or "cannot be overwritten".
+func frozen(tag name.Tag, err error) error {
+	var answer *transport.Error
+	if !errors.As(err, &answer) || answer.StatusCode < 400 || answer.StatusCode >= 500 {
+		return err
+	}
+	says := strings.ToLower(answer.Error())
+	if answer.StatusCode != http.StatusConflict && answer.StatusCode != http.StatusPreconditionFailed &&
+		!strings.Contains(says, "immutable") && !strings.Contains(says, "overwrit") {
+		return err
+	}
+	return &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("registry %s: %s is there already, and its tags are immutable", tag.RegistryStr(), tag),
+		Hint: "exempt sha256-*.sig and sha256-*.att from that rule: what is said about an image grows; the tags of releases may stay immutable", Cause: err}
 }
 
 // kinds of attachment: the ends of their tags.

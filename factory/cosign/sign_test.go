@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -73,33 +74,44 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 	must(t, err)
 	must(t, other.Attach(t.Context(), repository, sigs))
 
-	// A week of refreshes by the first.
+	// A week of refreshes by the first, each tried three times.
+	var tags []string
 	for day := range 7 {
-		run := tested(a)
-		run.At = began.AddDate(0, 0, day+1)
-		first.Now = func() time.Time { return run.At.Add(time.Minute) }
-		sigs, err := first.Sign(t.Context(), repository, run)
-		must(t, err)
-		must(t, first.Attach(t.Context(), repository, sigs))
-		retag(t, repository, factory.Tag{Date: factory.DateOf(run.At), Hash: commit[:8], Env: factory.Prod}.String(), a.Digest)
+		for try := range 3 {
+			run := tested(a)
+			run.At = began.AddDate(0, 0, day).Add(time.Duration(try) * time.Hour)
+			first.Now = func() time.Time { return run.At.Add(time.Minute) }
+			sigs, err := first.Sign(t.Context(), repository, run)
+			must(t, err)
+			must(t, first.Attach(t.Context(), repository, sigs))
+		}
+		tags = append(tags, factory.Tag{Date: factory.DateOf(began.AddDate(0, 0, day)), Hash: commit[:8], Env: factory.Prod}.String())
+		retag(t, repository, tags[day], a.Digest)
 	}
 	for _, d := range []factory.Digest{a.Digest, a.Platforms[0].Digest, a.Platforms[1].Digest} {
 		if n := count(t, repository, d, signatures); n != 2 {
 			t.Errorf("%d signatures on %s", n, d)
 		}
 	}
-	if n := count(t, repository, a.Digest, attestations); n != 2 {
+	if n := count(t, repository, a.Digest, attestations); n != 7+1 {
 		t.Errorf("%d attestations", n)
 	}
-	for _, key := range []string{pub, otherPub} {
-		if checks, err := Verify(t.Context(), repository+":20261130-1a2b3c4d-prod", VerifyOptions{Key: key}); err != nil {
-			t.Errorf("%v\n%+v", err, checks)
+	for _, tag := range tags {
+		checks, err := Verify(t.Context(), repository+":"+tag, VerifyOptions{Key: pub})
+		if err != nil || !slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "provenance tag" && strings.Contains(c.Detail, tag) }) {
+			t.Errorf("%s: %v\n%+v", tag, err, checks)
 		}
+	}
+	if checks, err := Verify(t.Context(), repository+":"+tags[0], VerifyOptions{Key: otherPub}); err != nil {
+		t.Errorf("the other's: %v\n%+v", err, checks)
+	}
+	if checks, err := Verify(t.Context(), repository+":"+tags[1], VerifyOptions{Key: otherPub}); !slices.Equal(failed(checks), []string{"provenance tag"}) {
+		t.Errorf("a tag that the other never spoke of: %v\n%+v", err, checks)
 	}
 	checks, err := Verify(t.Context(), repository+"@"+string(a.Digest), VerifyOptions{Key: pub})
 	must(t, err)
 	i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == "provenance" })
-	if !strings.Contains(checks[i].Detail, "2026-11-30") {
+	if !strings.Contains(checks[i].Detail, "2026-11-29 04:00") {
 		t.Errorf("not the newest provenance: %s", checks[i].Detail)
 	}
 }
@@ -195,6 +207,74 @@ func TestRegistryFaults(t *testing.T) {
 	must(t, err)
 	if err := lying.Attach(t.Context(), host+"/base/x", more); !errors.Is(err, factory.ErrUnverified) {
 		t.Errorf("a swallowed attestation: %v", err)
+	}
+}
+
+// A release of the same bytes from another commit, or for another environment, leaves the earlier one's tag good.
+func TestReleasesOfOneDigest(t *testing.T) {
+	t.Parallel()
+	repository := serve(t, true) + "/base/debian-12"
+	s, pub := newSigner(t)
+	a := publish(t, repository, "")
+	for i, env := range []factory.Env{factory.Dev, factory.Prod} {
+		run := tested(a)
+		run.Job.Env = env
+		run.Job.Source.Commit = strings.Repeat(string("12"[i]), 40)
+		run.Job.Source.Hash = run.Job.Source.Commit[:8]
+		sigs, err := s.Sign(t.Context(), repository, run)
+		must(t, err)
+		must(t, s.Attach(t.Context(), repository, sigs))
+	}
+	for tag, wrong := range map[string][]string{
+		"20261123-11111111-dev": nil, "20261123-22222222-prod": nil,
+		"20261123-11111111-prod": {"provenance tag"}, "20261123-22222222-dev": {"provenance tag"},
+	} {
+		retag(t, repository, tag, a.Digest)
+		if checks, err := Verify(t.Context(), repository+":"+tag, VerifyOptions{Key: pub}); !slices.Equal(failed(checks), wrong) {
+			t.Errorf("%s: %v\n%+v", tag, err, checks)
+		}
+	}
+}
+
+// Registries whose tags are immutable say so each in their own way.
+func TestImmutableTags(t *testing.T) {
+	t.Parallel()
+	repository := serve(t, true) + "/base/debian-12"
+	s, _ := newSigner(t)
+	a, _ := release(t, s, repository, nil)
+	later := tested(a)
+	later.At = began.AddDate(0, 0, 1)
+	sigs, err := s.Sign(t.Context(), repository, later)
+	must(t, err)
+	for what, tc := range map[string]struct {
+		code int
+		says string
+		kind error
+	}{
+		"harbor":        {412, `{"errors":[{"code":"PRECONDITION","message":"Failed to process request due to 'x:y' configured as immutable."}]}`, factory.ErrBlocked},
+		"ecr":           {400, `{"errors":[{"code":"TAG_INVALID","message":"The image tag 'y' already exists in the 'x' repository and cannot be overwritten because the tag is immutable."}]}`, factory.ErrBlocked},
+		"text":          {403, "The requested tag already exists and cannot be overwritten.", factory.ErrBlocked},
+		"status alone":  {409, "", factory.ErrBlocked},
+		"another cause": {403, `{"errors":[{"code":"DENIED","message":"no"}]}`, factory.ErrInvalid},
+		"down":          {503, "immutable", factory.ErrUnavailable},
+	} {
+		strict := &Signer{Key: s.Key, loaded: s.loaded, Remote: Remote{Transport: wire(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/") {
+				return http.DefaultTransport.RoundTrip(r)
+			}
+			resp, err := answer(r, tc.code)
+			resp.Body = io.NopCloser(strings.NewReader(tc.says))
+			return resp, err
+		}), Retry: func(ctx context.Context, _, _ string, f func(context.Context) error) error { return f(ctx) }}}
+		err := strict.Attach(t.Context(), repository, sigs)
+		if !errors.Is(err, tc.kind) || strings.Contains(err.Error(), "exempt sha256-*.sig and sha256-*.att") != (tc.kind == factory.ErrBlocked) {
+			t.Errorf("%s: %v", what, err)
+		}
+		// What was never attached is refused for another reason.
+		fresh := []factory.Signature{{Subject: factory.DigestOf([]byte(what)), Payload: []byte("x")}}
+		if err := strict.Attach(t.Context(), repository, fresh); err == nil || errors.Is(err, factory.ErrBlocked) {
+			t.Errorf("%s, attached first: %v", what, err)
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func (v *verification) readParts(ctx context.Context, body []byte) error {
 			v.add("contents of "+p.name, false, "the index names %.80q", string(m.Digest))
 			continue
 		}
-		child, found, err := v.read(ctx, string(m.Digest))
+		child, found, err := v.read(ctx, v.repo.Digest(string(m.Digest)))
 		if err != nil {
 			return err
 		}
@@ -108,6 +108,7 @@ func (v *verification) statements() {
 		return
 	}
 	v.subjects()
+	v.names()
 	v.builder()
 	v.source()
 	v.labels()
@@ -127,6 +128,16 @@ func (v *verification) subjects() {
 	v.add("provenance subject", true, "it speaks of all %d manifests", len(v.parts))
 }
 
+// names compares what the image is called with what it was made as. An image and all that hangs on it can be copied under
+// any name, and any tag can be put on it.
+func (v *verification) names() {
+	made := v.claim.Predicate.BuildDefinition.ExternalParameters
+	v.add("provenance image", made.Image == v.ref.Name(), "it speaks of %s, the repository is %s", made.Image, v.ref.Repository)
+	if v.ref.Tag != "" {
+		v.add("provenance tag", made.Tag.String() == v.ref.Tag, "it speaks of %s", made.Tag)
+	}
+}
+
 func (v *verification) builder() {
 	got, want := v.claim.Predicate.RunDetails.Builder.ID, v.options.Builder
 	switch {
@@ -139,24 +150,16 @@ func (v *verification) builder() {
 	}
 }
 
-// source compares the tag with the commit in the provenance: the tag's hash is the commit's beginning.
+// source compares the tag in the provenance with its commit: the tag's hash is the commit's beginning.
 func (v *verification) source() {
 	def := v.claim.Predicate.BuildDefinition
-	commit, said := v.commit(), def.ExternalParameters.Tag
+	commit, tag := v.commit(), v.claim.tag()
 	name := "source"
 	if commit == "" && !def.InternalParameters.Dirty {
 		v.add(name, false, "the provenance names no commit")
 		return
 	}
-	tag, err := factory.ParseTag(v.tag)
-	if v.tag == "" || err != nil {
-		tag = said
-	}
 	switch {
-	case tag.Env != said.Env:
-		v.add(name, false, "the tag says %s, the provenance says %s", tag.Env, said.Env)
-	case tag.Hash != said.Hash:
-		v.add(name, false, "the tag says %s, the provenance says %s", tag.Hash, said.Hash)
 	case def.InternalParameters.Dirty && tag.Env != factory.Dev:
 		v.add(name, false, "made from inputs that are in no commit, and not for dev only")
 	case def.InternalParameters.Dirty:

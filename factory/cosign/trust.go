@@ -20,10 +20,40 @@ type trust struct {
 	check cosign.CheckOpts
 }
 
-func (o VerifyOptions) trust(ctx context.Context) (*trust, error) {
-	t := &trust{check: cosign.CheckOpts{IgnoreTlog: true, IgnoreSCT: true, Offline: true}}
+// Check judges the options themselves, as far as this machine can tell: somebody is named, the key's file and the trusted
+// root's are good. A key service and Sigstore's public root are not asked. ErrInvalid, or ErrNotFound for the key's file.
+func (o VerifyOptions) Check() error {
 	switch {
+	case o.Key == "" && o.Identity == "" && o.Issuer == "":
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "nobody to trust", Hint: "name a public key, or an identity and its issuer"}
+	case o.Key == "" && o.Issuer == "":
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "identity without issuer: " + o.Identity, Hint: "name who vouches for it, the URL of its OpenID Connect provider"}
+	case o.Key == "" && o.Identity == "":
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "issuer without identity: " + o.Issuer, Hint: "name whom you trust of those that it vouches for"}
 	case o.Key != "":
+		if remote, err := inService(o.Key); err != nil {
+			return err
+		} else if !remote {
+			if _, err := loadPublic(o.Key); err != nil {
+				return err
+			}
+		}
+	}
+	if o.TrustedRoot != "" {
+		_, err := o.material()
+		return err
+	}
+	return nil
+}
+
+func (o VerifyOptions) trust(ctx context.Context) (*trust, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	t := &trust{who: o.Identity, check: cosign.CheckOpts{IgnoreTlog: true, IgnoreSCT: true, Offline: true}}
+	if o.Key == "" {
+		t.check.Identities = []cosign.Identity{{Subject: o.Identity, Issuer: o.Issuer}}
+	} else {
 		v, err := loadVerifier(ctx, o.Key)
 		if err != nil {
 			return nil, err
@@ -32,11 +62,6 @@ func (o VerifyOptions) trust(ctx context.Context) (*trust, error) {
 		if !o.RequireLog {
 			return t, nil
 		}
-	case o.Identity != "" && o.Issuer != "":
-		t.who = o.Identity
-		t.check.Identities = []cosign.Identity{{Subject: o.Identity, Issuer: o.Issuer}}
-	default:
-		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "nobody to trust", Hint: "name a public key, or an identity and its issuer"}
 	}
 	material, err := o.material()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -74,10 +75,10 @@ type verification struct {
 	options VerifyOptions
 	trust   *trust
 	repo    name.Repository
-	tag     string
-	digest  factory.Digest
-	parts   []part     // the index first, then its platforms
-	claim   *statement // verified provenance; nil = none
+	ref     factory.Ref
+	digest  factory.Digest // what ref stands for
+	parts   []part         // the index first, then its platforms
+	claim   *statement     // verified provenance; nil = none
 	checks  []Check
 }
 
@@ -86,35 +87,19 @@ func (v *verification) add(name string, ok bool, format string, args ...any) {
 	v.checks = append(v.checks, Check{Name: name, OK: ok, Detail: line})
 }
 
-func (v *verification) parse(ref string) (err error) {
-	rest, digest, hasDigest := strings.Cut(ref, "@")
-	if hasDigest {
-		if v.digest, err = factory.ParseDigest(digest); err != nil {
-			return err
-		}
+func (v *verification) parse(ref string) error {
+	r, err := factory.ParseRef(ref)
+	if err != nil {
+		return err
 	}
-	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
-		rest, v.tag = rest[:i], rest[i+1:]
-	}
-	if v.tag == "" && v.digest == "" {
-		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("reference %.120q has neither tag nor digest", ref), Hint: "write repository:tag or repository@sha256:…"}
-	}
-	v.repo, err = v.options.Remote.repository(rest)
+	v.ref, v.digest = r, r.Digest
+	v.repo, err = v.options.Remote.repository(r.Repository)
 	return err
 }
 
 // read returns a manifest and whether there is one.
-func (v *verification) read(ctx context.Context, id string) (body []byte, found bool, err error) {
-	ref, err := name.ParseReference(v.repo.String()+separator(id)+id, name.WeakValidation)
-	if err != nil {
-		return nil, false, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("reference %.120q", id), Cause: err}
-	}
-	if _, ok := ref.(name.Digest); ok {
-		ref = v.repo.Digest(id)
-	} else {
-		ref = v.repo.Tag(id)
-	}
-	err = v.options.Remote.try(ctx, v.repo, "read "+id, func(ctx context.Context) error {
+func (v *verification) read(ctx context.Context, ref name.Reference) (body []byte, found bool, err error) {
+	err = v.options.Remote.try(ctx, v.repo, "read "+ref.Identifier(), func(ctx context.Context) error {
 		d, err := remote.Get(ref, v.options.Remote.options(ctx)...)
 		var answer *transport.Error
 		switch {
@@ -132,32 +117,25 @@ func (v *verification) read(ctx context.Context, id string) (body []byte, found 
 	return body, found, err
 }
 
-func separator(id string) string {
-	if strings.HasPrefix(id, "sha256:") {
-		return "@"
-	}
-	return ":"
-}
-
 // image resolves the reference and reads the index and its manifests, each by its hash.
 func (v *verification) image(ctx context.Context) error {
-	if v.tag != "" {
-		body, found, err := v.read(ctx, v.tag)
+	if v.ref.Tag != "" {
+		body, found, err := v.read(ctx, v.repo.Tag(v.ref.Tag))
 		if err != nil {
 			return err
 		}
 		if !found {
-			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s:%s", v.repo, v.tag)}
+			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s:%s", v.repo, v.ref.Tag)}
 		}
 		at := factory.DigestOf(body)
 		if v.digest == "" {
 			v.digest = at
 		}
-		v.add("tag", at == v.digest, "%s stands for %s", v.tag, at)
-		_, err = factory.ParseTag(v.tag)
+		v.add("tag", at == v.digest, "%s stands for %s", v.ref.Tag, at)
+		_, err = factory.ParseTag(v.ref.Tag)
 		v.add("tag grammar", err == nil, "%s", orText(err, "date, commit and environment are readable"))
 	}
-	body, found, err := v.read(ctx, string(v.digest))
+	body, found, err := v.read(ctx, v.repo.Digest(string(v.digest)))
 	if err != nil {
 		return err
 	}
@@ -200,7 +178,7 @@ func (v *verification) signatures(ctx context.Context) error {
 	return nil
 }
 
-// provenance finds the newest provenance that the trusted key signed for this digest.
+// provenance finds what the trusted key says of this digest: about the tag when there is such, and the newest otherwise.
 func (v *verification) provenance(ctx context.Context) error {
 	all, err := v.options.Remote.attached(ctx, v.repo, v.digest, attestations)
 	if errors.Is(err, factory.ErrUnverified) {
@@ -211,18 +189,18 @@ func (v *verification) provenance(ctx context.Context) error {
 		return err
 	}
 	claims, why := v.trust.provenance(ctx, all, v.digest)
-	for i, c := range claims {
-		if v.claim == nil || c.Predicate.RunDetails.Metadata.FinishedOn.After(v.claim.Predicate.RunDetails.Metadata.FinishedOn) {
-			v.claim = &claims[i]
-		}
-	}
-	if v.claim == nil {
+	if len(claims) == 0 {
 		v.add("provenance", false, "%s", why)
 		return nil
 	}
-	run := v.claim.Predicate.RunDetails.Metadata
+	if about := slices.DeleteFunc(slices.Clone(claims), func(c statement) bool { return c.tag().String() != v.ref.Tag }); len(about) > 0 {
+		claims = about
+	}
+	newest := slices.MaxFunc(claims, func(a, b statement) int { return a.finished().Compare(b.finished()) })
+	v.claim = &newest
+	run := newest.Predicate.RunDetails.Metadata
 	v.add("provenance", true, "%s attests a run%s that began %s, with %d dependencies", v.trust.who, prefixed(" ", run.InvocationID),
-		run.StartedOn.UTC().Format("2006-01-02 15:04"), len(v.claim.Predicate.BuildDefinition.ResolvedDependencies))
+		run.StartedOn.UTC().Format("2006-01-02 15:04"), len(newest.Predicate.BuildDefinition.ResolvedDependencies))
 	return nil
 }
 

@@ -39,9 +39,9 @@ func TestVerify(t *testing.T) {
 						t.Errorf("%s: %+v", ref, c)
 					}
 				}
-				want := []string{"digest", "signature of the index", "signature of linux/amd64", "signature of linux/arm64", "provenance", "provenance subject", "builder", "source", "labels"}
+				want := []string{"digest", "signature of the index", "signature of linux/amd64", "signature of linux/arm64", "provenance", "provenance subject", "provenance image", "builder", "source", "labels"}
 				if strings.HasPrefix(ref, ":") {
-					want = append([]string{"tag", "tag grammar"}, want...)
+					want = slices.Concat([]string{"tag", "tag grammar"}, want[:7], []string{"provenance tag"}, want[7:])
 				}
 				if !slices.Equal(names, want) {
 					t.Errorf("%s: checks %v", ref, names)
@@ -108,15 +108,23 @@ func TestAttacks(t *testing.T) {
 			dev, _ := release(t, s, repo, func(r *factory.Tested) { r.Job.Env = factory.Dev })
 			retag(t, repo, "20261124-1a2b3c4d-prod", dev.Digest)
 			return ":20261124-1a2b3c4d-prod"
-		}, []string{"source"}},
+		}, []string{"provenance tag"}},
+		"promoted by hand, on its own day": {func(t *testing.T, repo string, _ *Signer, victim factory.Artifact) string {
+			retag(t, repo, "20261123-1a2b3c4d-dev", victim.Digest)
+			return ":20261123-1a2b3c4d-dev"
+		}, []string{"provenance tag"}},
+		"an old image as a new release": {func(t *testing.T, repo string, _ *Signer, victim factory.Artifact) string {
+			retag(t, repo, "20991231-1a2b3c4d-prod", victim.Digest)
+			return ":20991231-1a2b3c4d-prod"
+		}, []string{"provenance tag"}},
 		"a tag with another commit": {func(t *testing.T, repo string, _ *Signer, victim factory.Artifact) string {
 			retag(t, repo, "20261124-99999999-prod", victim.Digest)
 			return ":20261124-99999999-prod"
-		}, []string{"source"}},
+		}, []string{"provenance tag"}},
 		"a tag that is none of ours": {func(t *testing.T, repo string, _ *Signer, victim factory.Artifact) string {
 			retag(t, repo, "latest", victim.Digest)
 			return ":latest"
-		}, []string{"tag grammar"}},
+		}, []string{"tag grammar", "provenance tag"}},
 		"tag and digest disagree": {func(t *testing.T, repo string, s *Signer, victim factory.Artifact) string {
 			release(t, s, repo, nil) // moves the tag
 			return ":" + tag + "@" + string(victim.Digest)
@@ -136,6 +144,35 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("failed %q, want %q\n%+v", failed(checks), tc.failed, checks)
 			}
 		})
+	}
+}
+
+// Of an image and all that hangs on it, copied under another name.
+func TestCopiedUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	host := serve(t, true)
+	s, pub := newSigner(t)
+	a, _ := release(t, s, host+"/base/debian-12", nil)
+	from, err := name.NewRepository(host + "/base/debian-12")
+	must(t, err)
+	for repository, wrong := range map[string][]string{host + "/base/debian-13": {"provenance image"}, host + "/mirror/of/debian-12": nil} {
+		to, err := name.NewRepository(repository)
+		must(t, err)
+		index, err := remote.Index(from.Digest(string(a.Digest)))
+		must(t, err)
+		must(t, remote.WriteIndex(to.Tag("20261123-1a2b3c4d-prod"), index))
+		for _, tag := range []name.Tag{attachmentTag(to, a.Digest, signatures), attachmentTag(to, a.Digest, attestations),
+			attachmentTag(to, a.Platforms[0].Digest, signatures), attachmentTag(to, a.Platforms[1].Digest, signatures)} {
+			img, err := remote.Image(from.Tag(tag.TagStr()))
+			must(t, err)
+			must(t, remote.Write(tag, img))
+		}
+		for _, ref := range []string{":20261123-1a2b3c4d-prod", "@" + string(a.Digest)} {
+			checks, err := Verify(t.Context(), repository+ref, VerifyOptions{Key: pub})
+			if !slices.Equal(failed(checks), wrong) || (err == nil) != (wrong == nil) {
+				t.Errorf("%s%s: %v\n%+v", repository, ref, err, checks)
+			}
+		}
 	}
 }
 
@@ -254,6 +291,9 @@ func TestVerifyInputs(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	if _, err := (Remote{}).repository("docker.io" + "/debian"); !errors.Is(err, factory.ErrInvalid) {
+		t.Errorf("a name that this hub completes: %v", err)
+	}
 	r, err := Remote{Insecure: []string{"reg.example.com"}}.repository("reg.example.com:5000/x/y")
 	must(t, err)
 	if r.Scheme() != "http" {
@@ -304,7 +344,7 @@ func FuzzStatement(f *testing.F) {
 		// Whatever was read can be compared without a panic.
 		v := &verification{options: VerifyOptions{}, claim: &st, parts: []part{{name: "the index", digest: factory.DigestOf(nil)}}}
 		v.statements()
-		if len(v.checks) != 4 {
+		if len(v.checks) != 5 {
 			t.Errorf("%d checks", len(v.checks))
 		}
 	})

@@ -16,7 +16,8 @@ func TestClock(t *testing.T) {
 	var c factorytest.Clock
 	before := c.Now()
 	c.Move(time.Hour)
-	if got := c.Now().Sub(before); got != time.Hour || c.Now() != c.Now() {
+	after := c.Now()
+	if got := after.Sub(before); got != time.Hour || c.Now() != after {
 		t.Errorf("moved %v", got)
 	}
 }

@@ -1,10 +1,10 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,40 +19,19 @@ import (
 // Resolve returns the digest that ref (repository:tag, repository@digest, or both) stands for. A digest is looked up too,
 // and its bytes are checked. ErrNotFound when there is no such image.
 func (c *Client) Resolve(ctx context.Context, ref string) (factory.Digest, error) {
-	repository, tag, digest, err := split(ref)
+	r, err := factory.ParseRef(ref)
 	if err != nil {
 		return "", err
 	}
-	s, err := c.open(repository, transport.PullScope)
+	s, err := c.open(r.Repository, transport.PullScope)
 	if err != nil {
 		return "", err
 	}
-	id := tag
-	if digest != "" {
-		id = string(digest)
-	}
-	body, _, err := s.get(ctx, id)
+	body, _, err := s.get(ctx, cmp.Or(string(r.Digest), r.Tag))
 	if err != nil {
 		return "", err
 	}
 	return factory.DigestOf(body), nil
-}
-
-// split takes a reference apart.
-func split(ref string) (repository, tag string, digest factory.Digest, err error) {
-	repository, d, hasDigest := strings.Cut(ref, "@")
-	if hasDigest {
-		if digest, err = factory.ParseDigest(d); err != nil {
-			return "", "", "", err
-		}
-	}
-	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
-		repository, tag = repository[:i], repository[i+1:]
-	}
-	if tag == "" && digest == "" {
-		return "", "", "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("reference %.120q has neither tag nor digest", ref), Hint: "the factory never uses latest; write repository:tag or repository@sha256:…"}
-	}
-	return repository, tag, digest, nil
 }
 
 // Tags returns every tag of repository, sorted. A repository that does not exist yet has none.

@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -23,7 +26,7 @@ import (
 // TestMain serves a registry instead of running tests when a test asks for a process that it can kill.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("REGISTRY_TEST_SERVE"); dir != "" {
-		run, err := (&Server{Dir: dir, Addr: "127.0.0.1:0"}).Start(context.Background())
+		run, err := (&Server{Dir: dir, Addr: os.Getenv("REGISTRY_TEST_ADDR")}).Start(context.Background())
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -59,6 +62,16 @@ func image(t *testing.T, layerSize int64) factory.Artifact {
 	must(t, err)
 	a.Digest = factory.Digest(d.String())
 	return a
+}
+
+// whole checks that another tool finds all of an image, every byte of it.
+func whole(t *testing.T, reference string) {
+	t.Helper()
+	ref, err := name.ParseReference(reference)
+	must(t, err)
+	index, err := remote.Index(ref)
+	must(t, err)
+	must(t, validate.Index(index))
 }
 
 func must(t *testing.T, err error) {

@@ -41,11 +41,11 @@ func (s *Server) handler(ctx context.Context, id string) (h http.Handler, err er
 		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
 	}}
 	config.HTTP.RelativeURLs = true
-	app := handlers.NewApp(ctx, config)
+	app := &pinned{next: handlers.NewApp(ctx, config), repositories: repositories(root)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(Header, id)
 		if !mayWrite(r) {
-			http.Error(w, `{"errors":[{"code":"DENIED","message":"other machines may only read"}]}`, http.StatusForbidden)
+			refuse(w, http.StatusForbidden, "DENIED", "other machines may only read")
 			return
 		}
 		app.ServeHTTP(w, r)
@@ -61,10 +61,14 @@ func mayWrite(r *http.Request) bool {
 	return err == nil && net.ParseIP(host).IsLoopback()
 }
 
+// repositories is where distribution keeps them.
+func repositories(root string) string {
+	return filepath.Join(root, "docker", "registry", "v2", "repositories")
+}
+
 // forgetUploads drops what uploads that were cut have left: their clients are gone with the process that served them.
 func forgetUploads(root string) error {
-	base := filepath.Join(root, "docker", "registry", "v2", "repositories")
-	return filepath.WalkDir(base, func(path string, d os.DirEntry, err error) error {
+	return filepath.WalkDir(repositories(root), func(path string, d os.DirEntry, err error) error {
 		switch {
 		case os.IsNotExist(err):
 			return nil

@@ -77,6 +77,8 @@ func verdict(host string, e *transport.Error) (kind error, hint string) {
 		return factory.ErrInvalid, "these credentials may not do that; ask for the right to push, or: docker login " + host
 	case e.StatusCode == http.StatusNotFound:
 		return factory.ErrNotFound, ""
+	case e.StatusCode == http.StatusConflict:
+		return factory.ErrConflict, "it keeps what it has; find out who pushed that before anything else"
 	case has(e, transport.DigestInvalidErrorCode, transport.SizeInvalidErrorCode):
 		return factory.ErrUnverified, "the bytes that arrived are not the bytes that were sent"
 	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode >= 500:

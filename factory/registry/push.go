@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,9 @@ import (
 )
 
 // Push sends the image a from its OCI layout to repository, by digest, without a tag, and then verifies that everything
-// is there: every manifest is read back and hashed, every blob has its size (its bytes, with ReadBack). What the
-// registry has already is not sent again, so a Push that was cut is continued by the next. ErrUnverified when the image
-// on disk or in the registry is damaged.
+// is there: every manifest is read back and hashed, every blob has its size. What the registry has already is not sent
+// again, so a Push that was cut is continued by the next. ErrUnverified when the image on disk or in the registry is
+// damaged.
 func (c *Client) Push(ctx context.Context, repository string, a factory.Artifact) error {
 	s, err := c.open(repository, transport.PushScope)
 	if err != nil {
@@ -46,7 +47,7 @@ func (s *session) each(ctx context.Context, blobs []blob, f func(context.Context
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, or(s.client.Jobs, 4))
+	slots := make(chan struct{}, cmp.Or(s.client.Jobs, 4))
 	var once sync.Once
 	var first error
 	for _, b := range blobs {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,9 @@ type Retry struct {
 
 // Do runs f until it succeeds, fails for good, or the patience of r ends. What names the work in messages ("push
 // sha256:…"), host the registry. The error is f's own when that is a Problem or ctx's, and otherwise a Problem:
-// ErrUnavailable, ErrNotFound, ErrInvalid (credentials, names) or ErrUnverified (damaged content).
+// ErrUnavailable, ErrNotFound, ErrInvalid (credentials, names), ErrConflict or ErrUnverified (damaged content).
 func (r Retry) Do(ctx context.Context, host, what string, f func(context.Context) error) error {
-	attempts, budget := or(r.Attempts, 8), or(r.Budget, 3*time.Minute)
+	attempts, budget := cmp.Or(r.Attempts, 8), cmp.Or(r.Budget, 3*time.Minute)
 	var waited time.Duration
 	for try := 1; ; try++ {
 		asked := new(hint)
@@ -58,7 +59,7 @@ func (r Retry) Do(ctx context.Context, host, what string, f func(context.Context
 }
 
 func (r Retry) delay(try int) time.Duration {
-	d, most := or(r.First, 500*time.Millisecond), or(r.Max, 30*time.Second)
+	d, most := cmp.Or(r.First, 500*time.Millisecond), cmp.Or(r.Max, 30*time.Second)
 	for range try - 1 {
 		d = min(2*d, most)
 	}
@@ -92,12 +93,4 @@ func exhausted(host, what string, tries int, waited, asked time.Duration, err er
 		hint = "the connection is open but nothing moves; " + hint
 	}
 	return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("registry %s: %s: %s", host, what, tried), Hint: hint, Cause: cause(err)}
-}
-
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,17 +30,39 @@ type Server struct {
 
 // Running is a registry that serves, in this process or in another.
 type Running struct {
-	addr   string
-	shared bool
-	http   *http.Server
-	lock   *os.File
-	stop   context.CancelFunc
-	done   chan error
+	addr  string
+	begin func() (*serving, error)
+
+	mu     sync.Mutex
+	own    *serving // nil = another process serves
+	closed bool
+}
+
+// serving is a registry in this process.
+type serving struct {
+	addr string
+	http *http.Server
+	lock *os.File
+	stop context.CancelFunc
+	done chan error
 }
 
 // Start serves until Close or until ctx ends. When another process serves the same folder at the same address, that one
 // is used. ErrUnavailable when the address is taken by something else, ErrBusy when the folder is served elsewhere.
 func (s *Server) Start(ctx context.Context) (*Running, error) {
+	run := &Running{addr: s.Addr, begin: func() (*serving, error) { return s.begin(ctx) }}
+	var err error
+	if run.own, err = run.begin(); err != nil {
+		return nil, err
+	}
+	if run.own != nil {
+		run.addr = run.own.addr
+	}
+	return run, nil
+}
+
+// begin serves in this process. It returns nil when another process does already.
+func (s *Server) begin(ctx context.Context) (*serving, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "registry folder", Cause: err}
 	}
@@ -51,78 +74,87 @@ func (s *Server) Start(ctx context.Context) (*Running, error) {
 	listener, err := config.Listen(ctx, "tcp", s.Addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return s.share(ctx, id)
+		return nil, s.served(ctx, id)
 	case err != nil:
 		return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "registry address " + s.Addr, Hint: "choose another address for the embedded registry", Cause: err}
 	}
-	lock, err := lockDir(s.Dir, listener.Addr().String())
-	if err != nil {
+	own := &serving{addr: listener.Addr().String(), done: make(chan error, 1)}
+	if own.lock, err = lockDir(s.Dir, own.addr); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	run := &Running{addr: listener.Addr().String(), lock: lock, done: make(chan error, 1)}
-	ctx, run.stop = context.WithCancel(ctx)
+	ctx, own.stop = context.WithCancel(ctx)
 	handler, err := s.handler(ctx, id)
 	if err != nil {
-		run.stop()
-		return nil, errors.Join(err, listener.Close(), lock.Close())
+		own.stop()
+		return nil, errors.Join(err, listener.Close(), own.lock.Close())
 	}
-	run.http = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
-	go func() { run.done <- run.http.Serve(listener) }()
-	context.AfterFunc(ctx, func() { _ = run.http.Close() })
-	return run, nil
+	own.http = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
+	go func() { own.done <- own.http.Serve(listener) }()
+	context.AfterFunc(ctx, func() { _ = own.http.Close() })
+	return own, nil
 }
 
 // Addr returns the host:port that clients use.
 func (r *Running) Addr() string { return r.addr }
 
 // Shared reports whether another process serves.
-func (r *Running) Shared() bool { return r.shared }
+func (r *Running) Shared() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.own == nil && !r.closed
+}
 
 // Close lets running requests end for up to ten seconds and stops serving. A registry of another process is left alone.
 // A second Close does nothing.
 func (r *Running) Close() error {
-	if r.shared || r.lock == nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	own := r.own
+	r.own, r.closed = nil, true
+	if own == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	err := r.http.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = r.http.Close()
-	}
-	r.stop()
-	if served := <-r.done; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	err = errors.Join(err, r.lock.Close())
-	r.lock = nil
-	return err
+	return own.close()
 }
 
-// share uses what listens on the address, if that is a factory serving the same folder.
-func (s *Server) share(ctx context.Context, id string) (*Running, error) {
+func (own *serving) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := own.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = own.http.Close()
+	}
+	own.stop()
+	if served := <-own.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, own.lock.Close())
+}
+
+// served returns nil if what listens on the address is a factory serving the same folder.
+func (s *Server) served(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	taken := &factory.Problem{Kind: factory.ErrUnavailable, What: "registry address " + s.Addr + " is taken by another program",
 		Hint: "stop that program, or choose another address for the embedded registry"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr+"/v2/", nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
 		taken.Cause = err
-		return nil, taken
+		return taken
 	}
 	defer resp.Body.Close()
 	switch other := resp.Header.Get(Header); other {
 	case id:
-		return &Running{addr: s.Addr, shared: true}, nil
+		return nil
 	case "":
-		return nil, taken
+		return taken
 	default:
 		taken.What = "registry address " + s.Addr + " is taken by a factory with another state folder"
-		return nil, taken
+		return taken
 	}
 }
 

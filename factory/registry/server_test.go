@@ -164,7 +164,7 @@ func TestKilledWhileServing(t *testing.T) {
 	a, tag := image(t, 400_000), tagOf(t, "20261123-1a2b3c4d-dev")
 	for _, at := range []int32{3, 6, 9, 14, 22, 26, 33} {
 		dir := t.TempDir()
-		addr, kill := child(t, dir)
+		addr, kill := child(t, dir, "127.0.0.1:0")
 		var n atomic.Int32
 		c := &Client{Jobs: 2, Retry: Retry{Attempts: 1}, Transport: tripper(func(r *http.Request) (*http.Response, error) {
 			if n.Add(1) == at {
@@ -187,8 +187,9 @@ func TestKilledWhileServing(t *testing.T) {
 		if d, err := (&Client{}).Resolve(t.Context(), repo+":"+tag.String()); err == nil && d != a.Digest || err != nil && !errors.Is(err, factory.ErrNotFound) {
 			t.Errorf("killed at request %d: the tag is %s, %v", at, d, err)
 		}
-		must(t, (&Client{ReadBack: true}).Push(t.Context(), repo, a))
+		must(t, (&Client{}).Push(t.Context(), repo, a))
 		must(t, (&Client{}).Tag(t.Context(), repo, a.Digest, tag))
+		whole(t, repo+":"+tag.String())
 		if left, _ := filepath.Glob(filepath.Join(dir, "docker/registry/v2/repositories/base/x/_uploads/*")); len(left) > 0 {
 			t.Errorf("killed at request %d: uploads remain: %v", at, left)
 		}
@@ -200,11 +201,11 @@ type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// child serves dir in a process of its own; kill ends it with SIGKILL and waits.
-func child(t *testing.T, dir string) (addr string, kill func()) {
+// child serves dir at an address in a process of its own; kill ends it with SIGKILL and waits.
+func child(t *testing.T, dir, at string) (addr string, kill func()) {
 	t.Helper()
 	cmd := exec.CommandContext(context.Background(), os.Args[0])
-	cmd.Env = append(os.Environ(), "REGISTRY_TEST_SERVE="+dir)
+	cmd.Env = append(os.Environ(), "REGISTRY_TEST_SERVE="+dir, "REGISTRY_TEST_ADDR="+at)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

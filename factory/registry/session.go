@@ -1,12 +1,12 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +34,9 @@ type Client struct {
 	// Stall ends a request on which no byte moves for so long; 0 = 60 s.
 	Stall time.Duration
 	// Jobs is how many blobs travel at once; 0 = 4.
-	Jobs int
-	// ReadBack compares every pushed blob's bytes instead of its size. It costs a download.
-	ReadBack bool
-	Retry    Retry
-	Events   factory.Events
+	Jobs   int
+	Retry  Retry
+	Events factory.Events
 }
 
 // RoundTripper returns c's transport with its guard against stalled connections, for other clients of the same registry.
@@ -47,7 +45,7 @@ func (c *Client) RoundTripper() http.RoundTripper {
 	if next == nil {
 		next = remote.DefaultTransport
 	}
-	return guard{next: next, stall: or(c.Stall, time.Minute)}
+	return guard{next: next, stall: cmp.Or(c.Stall, time.Minute)}
 }
 
 func (c *Client) keychain() authn.Keychain {
@@ -74,14 +72,13 @@ func (c *Client) open(repository, scope string) (*session, error) {
 	return &session{client: c, repo: repo, scope: scope}, nil
 }
 
-// repository parses strictly: a name without a host would silently mean Docker Hub.
 func (c *Client) repository(s string) (name.Repository, error) {
-	host, _, ok := strings.Cut(s, "/")
-	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return name.Repository{}, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("repository %.120q names no registry", s), Hint: "write it like registry.example.com/base/debian-12"}
+	ref, err := factory.ParseRepository(s)
+	if err != nil {
+		return name.Repository{}, err
 	}
 	opts := []name.Option{name.StrictValidation}
-	if slices.Contains(c.Insecure, host) || slices.Contains(c.Insecure, strings.Split(host, ":")[0]) {
+	if ref.On(c.Insecure) {
 		opts = append(opts, name.Insecure)
 	}
 	repo, err := name.NewRepository(s, opts...)

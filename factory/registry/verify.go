@@ -2,11 +2,8 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -33,9 +30,6 @@ func (s *session) verify(ctx context.Context, parts content) error {
 		if size != b.size {
 			return unlike(s.host(), b.digest, fmt.Sprintf("has %d bytes instead of %d", size, b.size))
 		}
-		if s.client.ReadBack {
-			return s.readBack(ctx, b)
-		}
 		return nil
 	})
 }
@@ -55,28 +49,6 @@ func (s *session) head(ctx context.Context, d factory.Digest) (int64, error) {
 		return 0, unlike(s.host(), d, fmt.Sprintf("is answered with %.80q", claimed))
 	}
 	return resp.ContentLength, nil
-}
-
-func (s *session) readBack(ctx context.Context, b blob) error {
-	return s.try(ctx, "read back "+short(string(b.digest)), func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url("blobs/"+string(b.digest)).String(), nil)
-		if err != nil {
-			return err
-		}
-		resp, err := s.do(req, http.StatusOK)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, resp.Body); err != nil {
-			return err
-		}
-		if got := hex.EncodeToString(h.Sum(nil)); got != b.digest.Hex() {
-			return unlike(s.host(), b.digest, "comes back as sha256:"+got)
-		}
-		return nil
-	})
 }
 
 // lost turns "not found" of something that was just pushed into what it means.

@@ -46,7 +46,7 @@ func TestKeepForHours(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Error(context.Cause(ctx))
 		}
-		if left := l.Expires().Sub(time.Now()); left < 40*time.Second || left > time.Minute {
+		if left := time.Until(l.Expires()); left < 40*time.Second || left > time.Minute {
 			t.Errorf("%v left", left)
 		}
 		stop()
