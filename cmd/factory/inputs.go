@@ -117,7 +117,7 @@ func (a *app) sourceWith(ctx context.Context, img factory.Image, lock factory.Lo
 	if err := writeLock(dir, lock); err != nil {
 		return factory.Source{}, err
 	}
-	src, err := sourceIn(ctx, git.Repo{Dir: dir}, img)
+	src, err := sourceIn(ctx, git.Repo{Dir: dir, Skip: definition.Leftover}, img)
 	src.Dirty = true
 	return src, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 		if problems != nil && len(set.Images) == 0 {
 			return problems
 		}
+		explicit := slices.Contains(names, boxName(set))
 		if len(names) == 0 {
 			for _, img := range set.Images {
 				names = append(names, img.Name)
@@ -46,7 +48,7 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 			}
 		}
 		work := func(ctx context.Context, _ string) error {
-			l := &locking{app: c.app, set: set, Write: !dry, Full: true}
+			l := &locking{app: c.app, set: set, Write: !dry, Full: true, Repin: explicit}
 			results := l.run(ctx, names)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -32,6 +32,7 @@ type locking struct {
 	set   definition.Set
 	Write bool // replace lock.json; otherwise only say what would change
 	Full  bool // ask apt even when no archive moved
+	Repin bool // make the toolbox on this machine and pin what comes out
 
 	mu      sync.Mutex
 	results map[string]lockResult
@@ -123,8 +124,8 @@ func (l *locking) solveToolbox(ctx context.Context, img factory.Image, old facto
 		req.Old = &old
 	}
 	// There is no toolbox yet to solve in: this machine's own apt does it.
-	s := l.solver(upstream.Host{})
-	if exists && old.Digest != "" && l.current(ctx, s, req) {
+	s := l.solver(upstream.Host{Env: upstream.Proxies(a.environment())})
+	if exists && old.Digest != "" && !l.Repin && l.current(ctx, s, req) {
 		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
 	}
 	a.events.Emit(factory.Event{Kind: factory.Began, Image: img.Name, Step: factory.StepResolve, Message: "asking the archives"})
@@ -137,12 +138,16 @@ func (l *locking) solveToolbox(ctx context.Context, img factory.Image, old facto
 	if exists && lock.SamePackages(old) {
 		lock.Digest = old.Digest
 	}
-	if lock.Digest == "" && l.Write {
-		if lock.Digest, err = a.toolbox(ctx, img, lock); err != nil {
-			return lockResult{Err: err}
-		}
+	switch {
+	case l.Write && l.Repin:
+		lock, err = a.toolboxes().Pin(ctx, img, lock)
+	case l.Write && lock.Digest == "":
+		lock.Digest, err = a.toolbox(ctx, img, lock)
 	}
-	if l.Write && !change.Empty() {
+	if err != nil {
+		return lockResult{Err: err}
+	}
+	if l.Write && (!change.Empty() || lock.Digest != old.Digest) {
 		if err := writeLock(a.cfg.Dir, lock); err != nil {
 			return lockResult{Err: err}
 		}

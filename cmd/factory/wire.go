@@ -16,6 +16,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory/accept"
 	"github.com/imagefactory/imagefactory/factory/ansible"
 	"github.com/imagefactory/imagefactory/factory/buildkit"
+	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/git"
 	"github.com/imagefactory/imagefactory/factory/oci"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
@@ -87,7 +88,7 @@ func (a *app) line(ctx context.Context, run string) (pipeline.Line, error) {
 }
 
 func (a *app) hardener() ansible.Hardener {
-	return ansible.Hardener{Runner: a.build(), Dir: a.cfg.Dir, Now: a.w.Now, Events: a.events}
+	return ansible.Hardener{Runner: a.build(), Now: a.w.Now, Events: a.events}
 }
 
 // patient tries a build again when the archive or the build service was not there for a moment.
@@ -160,13 +161,17 @@ func (a *app) toolbox(ctx context.Context, img factory.Image, lock factory.Lock)
 	if a.box != nil && (lock.Digest == "" || *a.box == lock.Digest) {
 		return *a.box, nil
 	}
-	box := upstream.Toolbox{Dir: filepath.Join(a.cfg.State, "toolbox"), Archives: a.cfg.Archives, Events: a.events}
-	layout, digest, err := box.Ensure(ctx, img, lock)
+	layout, digest, err := a.toolboxes().Ensure(ctx, img, lock)
 	if err != nil {
 		return "", fmt.Errorf("toolbox: %w", err)
 	}
 	a.box = &digest
 	return digest, bk.UseToolbox(layout, digest)
+}
+
+// toolboxes are those that this machine has made.
+func (a *app) toolboxes() upstream.Toolbox {
+	return upstream.Toolbox{Dir: filepath.Join(a.cfg.State, "toolbox"), Archives: a.cfg.Archives, Events: a.events}
 }
 
 // registry is the client of whatever registry is configured.
@@ -210,7 +215,7 @@ func (a *app) environment() []string {
 
 // git is the repository that holds the definitions.
 func (a *app) git() git.Repo {
-	return git.Repo{Dir: a.cfg.Dir, Name: "image factory", Email: "factory@localhost"}
+	return git.Repo{Dir: a.cfg.Dir, Skip: definition.Leftover, Name: "image factory", Email: "factory@localhost"}
 }
 
 // newID returns a new id that sorts by time: 20261123-072600-1a2b3c.

@@ -94,6 +94,7 @@ func (t Tester) look(ctx context.Context, packed factory.Packed, p factory.Platf
 		},
 		Toolbox: true,
 		Output:  output,
+		Fresh:   packed.Fresh != "",
 	})
 	if err != nil {
 		return facts{}, err

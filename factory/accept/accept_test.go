@@ -311,6 +311,11 @@ func TestStep(t *testing.T) {
 	if !step.Toolbox || step.Fresh || step.Network || step.User != "" || step.Output != "/.out" || step.Root.Platform != amd64 {
 		t.Errorf("got %+v", step)
 	}
+	refresh := packed("app", factory.Tests{})
+	refresh.Fresh = "20261123-1"
+	if _, err := tester.Test(t.Context(), refresh); err != nil || !step.Fresh {
+		t.Errorf("a refresh takes old results: %v", err)
+	}
 	if tests := step.Files["/.accept/tests.json"]; !json.Valid(tests.Data) || !strings.Contains(string(tests.Data), `"commands":[]`) {
 		t.Errorf("request %s", tests.Data)
 	}

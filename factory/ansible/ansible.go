@@ -1,7 +1,7 @@
 // Package ansible turns a hardening profile into a run of Ansible against an image's root filesystem, and its result
 // into one outcome for every control of the profile.
 //
-// Rules: the play runs as a build step with the toolbox at /.toolbox and the play at /.play, both read-only and both gone
+// Rules: the play is the one in the job's packed inputs, so that what runs is what was locked; it runs as a build step with the toolbox at /.toolbox and the play at /.play, both read-only and both gone
 // afterwards; whatever Ansible itself writes goes to a tmpfs. The play is asked once for each platform, and answers for
 // every control of the catalogue exactly once, or the run does not count. An exemption past its last day does not exist.
 package ansible
@@ -11,9 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -37,10 +35,6 @@ type Runner interface {
 // Hardener applies an image's hardening profile to its root filesystems.
 type Hardener struct {
 	Runner Runner
-	// Dir is the repository's root, with the folder ansible/ in it.
-	Dir string
-	// Files replaces Dir when it is not nil: the same tree, from wherever it was kept.
-	Files fs.FS
 	// Now decides which exemptions are over. It is required when an image has exemptions.
 	Now    func() time.Time
 	Events factory.Events
@@ -48,7 +42,7 @@ type Hardener struct {
 	Check bool
 }
 
-// Harden runs the profile of b's image on each of its roots. An image without a profile passes untouched. The error is
+// Harden runs the profile of b's image, as b.Inputs holds it, on each of its roots. An image without a profile passes untouched. The error is
 // ErrInvalid when the definition asks for what the profile does not have, and ErrBlocked when a control failed; one
 // Problem for each control, with the task's place in the repository.
 func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened, error) {
@@ -57,7 +51,7 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 	if img.Hardening.Profile == "" {
 		return out, nil
 	}
-	play, err := readPlay(h.files(), img.Hardening.Profile)
+	play, err := readPlay(b.Inputs, img.Hardening.Profile)
 	if err != nil {
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)
 	}
@@ -87,13 +81,6 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 	}
 	sortOutcomes(out.Controls)
 	return out, nil
-}
-
-func (h Hardener) files() fs.FS {
-	if h.Files != nil {
-		return h.Files
-	}
-	return os.DirFS(h.Dir)
 }
 
 // run runs the play on one root and reads what came of it.

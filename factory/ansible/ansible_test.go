@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"testing/fstest"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/ansible"
+	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/factorytest"
 )
 
@@ -41,8 +42,27 @@ func played(t *testing.T, exit int, file string) *recorded {
 	return &recorded{result: factory.StepResult{Exit: exit, Output: map[string][]byte{"outcomes.json": b}}}
 }
 
-func built(h factory.Hardening) factory.Built {
+// packed are a real image's inputs, as a job carries them.
+var packed = sync.OnceValues(func() ([]byte, error) {
+	set, err := definition.Load(repository)
+	if err != nil {
+		return nil, err
+	}
+	img, err := set.Image("debian-12")
+	if err != nil {
+		return nil, err
+	}
+	inputs, _, err := definition.Pack(repository, img)
+	return inputs, err
+})
+
+func built(t *testing.T, h factory.Hardening) factory.Built {
+	t.Helper()
 	var b factory.Built
+	var err error
+	if b.Inputs, err = packed(); err != nil {
+		t.Fatal(err)
+	}
 	b.Job.Image = factory.Image{Name: "debian-12", Hardening: h}
 	for _, arch := range []string{"amd64", "arm64"} {
 		b.Roots = append(b.Roots, factory.Root{Platform: factory.Platform{OS: "linux", Architecture: arch}, State: []byte("built")})
@@ -66,8 +86,8 @@ func day(t *testing.T, s string) factory.Date {
 func TestHardenReportsEveryControlOncePerPlatform(t *testing.T) {
 	t.Parallel()
 	runner, rec := played(t, 0, "applied.json"), &factorytest.Recorder{}
-	h := ansible.Hardener{Runner: runner, Dir: repository, Events: rec.Events()}
-	got, err := h.Harden(t.Context(), built(level2()))
+	h := ansible.Hardener{Runner: runner, Events: rec.Events()}
+	got, err := h.Harden(t.Context(), built(t, level2()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +130,8 @@ func TestStep(t *testing.T) {
 	runner := played(t, 0, "applied.json")
 	hardening := level2()
 	hardening.Vars = map[string]any{"cis_debian_password_length": 16}
-	h := ansible.Hardener{Runner: runner, Dir: repository}
-	if _, err := h.Harden(t.Context(), built(hardening)); err != nil {
+	h := ansible.Hardener{Runner: runner}
+	if _, err := h.Harden(t.Context(), built(t, hardening)); err != nil {
 		t.Fatal(err)
 	}
 	step := runner.steps[0]
@@ -167,7 +187,7 @@ func TestStep(t *testing.T) {
 func TestCheckChangesNothing(t *testing.T) {
 	t.Parallel()
 	runner := played(t, 0, "applied.json")
-	got, err := ansible.Hardener{Runner: runner, Dir: repository, Check: true}.Harden(t.Context(), built(level2()))
+	got, err := ansible.Hardener{Runner: runner, Check: true}.Harden(t.Context(), built(t, level2()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +198,7 @@ func TestCheckChangesNothing(t *testing.T) {
 
 func TestNoProfileNoStep(t *testing.T) {
 	t.Parallel()
-	got, err := ansible.Hardener{}.Harden(t.Context(), built(factory.Hardening{}))
+	got, err := ansible.Hardener{}.Harden(t.Context(), built(t, factory.Hardening{}))
 	if err != nil || len(got.Controls) != 0 || string(got.Roots[0].State) != "built" {
 		t.Errorf("%v %v %v", got.Controls, got.Roots, err)
 	}
@@ -206,8 +226,8 @@ func TestExemptions(t *testing.T) {
 			}
 			hardening := level2()
 			hardening.Exempt = []factory.Exemption{exemption}
-			h := ansible.Hardener{Runner: runner, Dir: repository, Now: new(factorytest.Clock).Now, Events: rec.Events()}
-			got, err := h.Harden(t.Context(), built(hardening))
+			h := ansible.Hardener{Runner: runner, Now: new(factorytest.Clock).Now, Events: rec.Events()}
+			got, err := h.Harden(t.Context(), built(t, hardening))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,8 +267,8 @@ func TestWrongDefinitionsAreRefused(t *testing.T) {
 			hardening := level2()
 			c.change(&hardening)
 			runner := &recorded{}
-			h := ansible.Hardener{Runner: runner, Dir: repository, Now: new(factorytest.Clock).Now}
-			_, err := h.Harden(t.Context(), built(hardening))
+			h := ansible.Hardener{Runner: runner, Now: new(factorytest.Clock).Now}
+			_, err := h.Harden(t.Context(), built(t, hardening))
 			if !errors.Is(err, factory.ErrInvalid) || len(runner.steps) != 0 {
 				t.Fatalf("%v after %d steps", err, len(runner.steps))
 			}
@@ -283,7 +303,7 @@ func TestFailures(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := ansible.Hardener{Runner: c.runner, Dir: repository}.Harden(t.Context(), built(level2()))
+			_, err := ansible.Hardener{Runner: c.runner}.Harden(t.Context(), built(t, level2()))
 			if err == nil || (c.kind != nil && !errors.Is(err, c.kind)) {
 				t.Fatalf("got %v", err)
 			}
@@ -291,72 +311,6 @@ func TestFailures(t *testing.T) {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q is not in %q", want, err)
 				}
-			}
-		})
-	}
-}
-
-// small is a repository with a profile of one control.
-func small() fstest.MapFS {
-	return fstest.MapFS{
-		"ansible/ansible.cfg":                     {Data: []byte("[defaults]\n")},
-		"ansible/site.yml":                        {Data: []byte("---\n")},
-		"ansible/callback_plugins/x.py":           {Data: []byte("#\n")},
-		"ansible/callback_plugins/__pycache__/x":  {Data: []byte("bytecode")},
-		"ansible/roles/r/defaults/main.yml":       {Data: []byte("---\nr_size: 1\n")},
-		"ansible/roles/other/tasks/main.yml":      {Data: []byte("---\n")},
-		"ansible/profiles/p.yaml":                 {Data: []byte("profile: p\nroles: [r]\nplaybook: site.yml\ncontrols: [{id: \"1.1\", title: T}]\n")},
-		"baseimages/debian-12/image.yaml":         {Data: []byte("kind: base\n")},
-		"ansible/roles/r/files/with a space.conf": {Data: []byte("x")},
-	}
-}
-
-func TestOnlyWhatTheProfileNeedsIsTaken(t *testing.T) {
-	t.Parallel()
-	runner := &recorded{result: factory.StepResult{Output: map[string][]byte{
-		"outcomes.json": []byte(`{"schema":1,"outcomes":[{"control":"1.1","outcome":"applied"}]}`)}}}
-	h := factory.Hardening{Profile: "p", Level: 1, Scope: "vm"}
-	if _, err := (ansible.Hardener{Runner: runner, Files: small()}).Harden(t.Context(), built(h)); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for name := range runner.steps[0].Files {
-		names = append(names, strings.TrimPrefix(name, "/.play/"))
-	}
-	slices.Sort(names)
-	want := []string{"ansible.cfg", "bin/python3", "callback_plugins/x.py", "profiles/p.yaml", "roles/r/defaults/main.yml",
-		"roles/r/files/with a space.conf", "site.yml", "vars.json"}
-	if !slices.Equal(names, want) {
-		t.Errorf("files %q", names)
-	}
-}
-
-func TestBrokenRepositories(t *testing.T) {
-	t.Parallel()
-	big := []byte(strings.Repeat("#", 2<<20))
-	cases := map[string]struct {
-		file string
-		as   *fstest.MapFile
-		says string
-	}{
-		"profile is no yaml":    {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("roles: {")}, "ansible/profiles/p.yaml"},
-		"profile is empty":      {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\n")}, "lacks its name"},
-		"profile is large":      {"ansible/profiles/p.yaml", &fstest.MapFile{Data: big}, "too large"},
-		"role is missing":       {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\nroles: [gone]\nplaybook: site.yml\ncontrols: [{id: \"1.1\"}]\n")}, "ansible/roles/gone: the profile's play is incomplete"},
-		"playbook leaves":       {"ansible/profiles/p.yaml", &fstest.MapFile{Data: []byte("profile: p\nroles: [r]\nplaybook: ../x\ncontrols: [{id: \"1.1\"}]\n")}, "lacks its name"},
-		"file is large":         {"ansible/roles/r/files/big", &fstest.MapFile{Data: big}, "ansible/roles/r/files/big: the play is too large"},
-		"file is a link":        {"ansible/roles/r/files/link", &fstest.MapFile{Mode: os.ModeSymlink, Data: []byte("/etc/shadow")}, "not a regular file"},
-		"defaults are no yaml":  {"ansible/roles/r/defaults/main.yml", &fstest.MapFile{Data: []byte("- a\nb: ]")}, "role defaults"},
-		"a file cannot be read": {"ansible/site.yml", &fstest.MapFile{Mode: os.ModeDir}, ""},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tree := small()
-			tree[c.file] = c.as
-			_, err := ansible.Hardener{Runner: &recorded{}, Files: tree}.Harden(t.Context(), built(factory.Hardening{Profile: "p", Level: 1, Scope: "vm"}))
-			if err == nil || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("got %v", err)
 			}
 		})
 	}

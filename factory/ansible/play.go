@@ -1,8 +1,11 @@
 package ansible
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -49,17 +52,18 @@ type play struct {
 	vars      map[string]bool         // names of the role variables that can be set
 }
 
-// readPlay collects the profile's catalogue, its playbook and its roles, and nothing else of ansible/.
-func readPlay(fsys fs.FS, profile string) (play, error) {
-	file := path.Join(home, "profiles", profile+".yaml")
+// readPlay collects the profile's catalogue, its playbook and its roles out of a job's inputs, and nothing else.
+func readPlay(inputs []byte, profile string) (play, error) {
 	p := play{files: map[string]factory.File{}, vars: map[string]bool{}}
-	data, err := fs.ReadFile(fsys, file)
+	packed, err := unpack(inputs)
 	if err != nil {
-		return p, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no hardening profile %.60q", profile),
-			Hint: "profiles are the files in ansible/profiles", Cause: err}
+		return p, err
 	}
-	if len(data) > maxFile {
-		return p, &factory.Problem{Kind: factory.ErrInvalid, What: "profile is too large", Where: factory.Position{File: file}}
+	file := path.Join(home, "profiles", profile+".yaml")
+	data, ok := packed[file]
+	if !ok {
+		return p, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no hardening profile %.60q", profile),
+			Hint: "profiles are the files in ansible/profiles"}
 	}
 	if err := yaml.Unmarshal(data, &p.catalogue); err != nil {
 		return p, &factory.Problem{Kind: factory.ErrInvalid, What: "profile", Where: factory.Position{File: file}, Cause: err}
@@ -74,40 +78,48 @@ func readPlay(fsys fs.FS, profile string) (play, error) {
 		wanted = append(wanted, "roles/"+role)
 	}
 	for _, name := range wanted {
-		if err := p.add(fsys, name); err != nil {
-			return p, err
+		if !p.add(packed, path.Join(home, name)) {
+			return p, &factory.Problem{Kind: factory.ErrInvalid, What: "the profile's play is incomplete", Where: factory.Position{File: path.Join(home, name)}}
 		}
 	}
 	return p, p.readVars(c.Roles)
 }
 
-// add takes a file or folder below ansible/ into the play.
-func (p play) add(fsys fs.FS, name string) error {
-	return fs.WalkDir(fsys, path.Join(home, name), func(file string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "the profile's play is incomplete", Where: factory.Position{File: file}, Cause: err}
-		case d.IsDir() && d.Name() == "__pycache__":
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
-		case !d.Type().IsRegular():
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "not a regular file", Where: factory.Position{File: file}}
+// unpack returns what the tar of a job's inputs holds below ansible/, by path.
+func unpack(inputs []byte) (map[string][]byte, error) {
+	packed, size := map[string][]byte{}, int64(0)
+	for r := tar.NewReader(bytes.NewReader(inputs)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return packed, nil
+		} else if err != nil {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "the job's inputs are no tar", Cause: err}
 		}
-		data, err := fs.ReadFile(fsys, file)
-		if err != nil {
-			return err
+		if !strings.HasPrefix(h.Name, home+"/") {
+			continue
 		}
-		size := len(data)
-		for _, f := range p.files {
-			size += len(f.Data)
+		at := factory.Position{File: h.Name}
+		if h.Typeflag != tar.TypeReg || path.Clean(h.Name) != h.Name {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "not a regular file", Where: at}
 		}
-		if len(data) > maxFile || size > maxPlay {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "the play is too large", Where: factory.Position{File: file}}
+		if size += h.Size; h.Size > maxFile || size > maxPlay {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "the play is too large", Where: at}
 		}
-		p.files[playDir+strings.TrimPrefix(file, home)] = factory.File{Data: data}
-		return nil
-	})
+		if packed[h.Name], err = io.ReadAll(r); err != nil {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "the job's inputs are cut off", Where: at, Cause: err}
+		}
+	}
+}
+
+// add takes a file, or all files of a folder, into the play. It returns false when there is none.
+func (p play) add(packed map[string][]byte, name string) (found bool) {
+	for file, data := range packed {
+		if file == name || strings.HasPrefix(file, name+"/") {
+			p.files[playDir+strings.TrimPrefix(file, home)] = factory.File{Data: data}
+			found = true
+		}
+	}
+	return found
 }
 
 // readVars finds out which variables the roles let a definition set: those that have a default.

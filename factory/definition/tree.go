@@ -97,13 +97,14 @@ func (t tree) list(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, &factory.Problem{What: "listing", Where: factory.Position{File: name}, Cause: bare(err)}
 	}
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return leftover(e.Name()) })
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return Leftover(e.Name()) })
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 
-// leftover reports whether a name is what tools leave behind; such files are no part of a definition.
-func leftover(name string) bool {
+// Leftover reports whether the name of a file or folder is what tools leave behind: such things are no part of a definition,
+// and no image is made of them.
+func Leftover(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || name == "__pycache__" || strings.HasSuffix(name, ".pyc")
 }
 

@@ -4,13 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
 
 // Commit commits what paths hold now, exactly those, and returns the new commit. Other files stay as they are, be they changed,
-// staged or new. When nothing changed it returns "" and makes no commit. The user's hooks run.
+// staged, new or ignored. When nothing changed it returns "" and makes no commit. The user's hooks run.
 func (r Repo) Commit(ctx context.Context, message string, paths []string) (string, error) {
 	now, err := r.look(ctx, paths)
 	if err != nil {
@@ -19,7 +20,8 @@ func (r Repo) Commit(ctx context.Context, message string, paths []string) (strin
 	if !now.repository {
 		return "", errNoRepository
 	}
-	if len(now.changed) == 0 {
+	changed := slices.DeleteFunc(now.changed, func(f string) bool { return slices.Contains(now.ignored, f) })
+	if len(changed) == 0 {
 		return "", nil
 	}
 	identity, err := r.identity(ctx)
@@ -43,7 +45,7 @@ func (r Repo) Commit(ctx context.Context, message string, paths []string) (strin
 	}
 	_, err = r.run(ctx, call{
 		args:  []string{"commit", "--quiet", "--only", "--cleanup=whitespace", "--file=" + file, listed, ended},
-		stdin: strings.Join(now.changed, "\x00"), set: identity,
+		stdin: strings.Join(changed, "\x00"), set: identity,
 	})
 	if err != nil {
 		r.forget(context.WithoutCancel(ctx), now.untracked)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -26,6 +27,9 @@ type Repo struct {
 	Name, Email string
 	// Remote to push to and to name in provenance; empty = what the current branch follows, else origin.
 	Remote string
+	// Skip reports the names of files and folders that are nobody's input wherever they lie below a path: they make nothing
+	// dirty and are not committed. nil = none.
+	Skip func(name string) bool
 	// Branch to push to; empty = what the current branch follows, else the branch of the same name.
 	Branch string
 }
@@ -103,6 +107,20 @@ func (r Repo) explain(err error) error {
 		return &factory.Problem{Kind: factory.ErrUnavailable, What: "the remote repository does not answer", Cause: err}
 	}
 	return err
+}
+
+// skips reports whether a file below paths does not count. What paths name themselves always does.
+func (r Repo) skips(file string, paths []string) bool {
+	if r.Skip == nil {
+		return false
+	}
+	return !slices.ContainsFunc(paths, func(p string) bool {
+		below, ok := file, p == "."
+		if !ok {
+			below, ok = strings.CutPrefix(file, p)
+		}
+		return ok && (below == "" || p == "." || below[0] == '/') && !slices.ContainsFunc(strings.Split(below, "/"), r.Skip)
+	})
 }
 
 // check refuses paths that lead out of Dir.

@@ -13,10 +13,10 @@ import (
 )
 
 // Source returns which commit made paths: the last one that touched them. When they hold changes that are not
-// committed (ignored files never count), or no commit, the source is dirty and its hash is git's own hash of
-// what the paths hold now. The Inputs digest is left to the caller.
+// committed, files that git ignores among them, or no commit, the source is dirty and its hash is git's own hash of
+// what the paths hold now. What r.Skip names never counts. The Inputs digest is left to the caller.
 //
-// Paths of which nothing exists are ErrNotFound. In a clone whose history was cut off right there the answer would
+// Paths of which nothing exists are ErrNotFound. A repository of its own inside of them is ErrInvalid. In a clone whose history was cut off right there the answer would
 // be wrong, and is ErrInvalid instead.
 func (r Repo) Source(ctx context.Context, paths []string) (factory.Source, error) {
 	now, err := r.look(ctx, paths)
@@ -64,6 +64,7 @@ type state struct {
 	head       string   // commit; empty = none yet
 	changed    []string // files that differ from head, relative to Dir
 	untracked  []string // those of them that the user's index does not know
+	ignored    []string // those of them that git would never commit by itself
 	files      int
 	tree       string // hash of the tree that holds these files and nothing else
 }
@@ -86,13 +87,20 @@ func (r Repo) look(ctx context.Context, paths []string) (state, error) {
 		if s.head, err = r.line(ctx, "rev-parse", "--quiet", "--verify", "HEAD^{commit}"); err != nil && exit(err) != 1 {
 			return state{}, err
 		}
-		untracked, err := r.run(ctx, call{args: append([]string{"ls-files", "-z", "-o", "--exclude-standard", "--"}, paths...)})
-		if err != nil {
+		if s.untracked, err = r.others(ctx, paths, "--exclude-standard"); err != nil {
 			return state{}, err
 		}
-		s.untracked = fields(untracked)
+		if s.ignored, err = r.others(ctx, paths, "--exclude-standard", "--ignored"); err != nil {
+			return state{}, err
+		}
 	}
 	return s, r.compare(ctx, &s, env, paths)
+}
+
+// others lists files that the user's index does not know.
+func (r Repo) others(ctx context.Context, paths []string, which ...string) ([]string, error) {
+	list, err := r.run(ctx, call{args: slices.Concat([]string{"ls-files", "-z", "-o"}, which, []string{"--"}, paths)})
+	return slices.DeleteFunc(fields(list), func(f string) bool { return r.skips(f, paths) }), err
 }
 
 // scratch returns an environment in which git writes its index and objects below tmp.
@@ -130,16 +138,24 @@ func (r Repo) compare(ctx context.Context, s *state, env, paths []string) error 
 	}
 	with := func(args ...string) []string { return append(append(args, "--"), paths...) }
 	git("", "read-tree", cmp.Or(s.head, "--empty"))
-	git(git("", with("ls-files", "-z", "-c", "-o", "--exclude-standard")...), "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
-	list := git("", with("ls-files", "-z", "-s")...)
-	s.files = strings.Count(list, "\x00")
+	// An ignored file is no less an input than any other.
+	files := slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-c", "-o")...)), func(f string) bool { return r.skips(f, paths) })
+	git(list(files), "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+	entries := slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-s")...)), func(e string) bool {
+		_, file, _ := strings.Cut(e, "\t")
+		return r.skips(file, paths)
+	})
+	s.files = len(entries)
+	if err == nil {
+		err = checkInner(files, entries)
+	}
 	if s.head == "" {
 		s.changed = fields(git("", with("ls-files", "-z")...))
 	} else {
 		s.changed = fields(git("", with("diff-index", "-z", "--cached", "--no-renames", "--relative", "--name-only", s.head)...))
 	}
 	git("", "read-tree", "--empty")
-	git(list, "update-index", "-z", "--index-info")
+	git(list(entries), "update-index", "-z", "--index-info")
 	s.tree = strings.TrimSpace(git("", "write-tree"))
 	return err
 }
@@ -150,6 +166,34 @@ func fields(z string) []string {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(z, "\x00"), "\x00")
+}
+
+// checkInner refuses a repository inside the paths: git knows at most its commit, and an image is made of its files.
+func checkInner(files, entries []string) error {
+	inner := func(name string) error {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "a repository of its own lies inside the inputs", Where: factory.Position{File: name},
+			Hint: "keep a copy of its files instead, without .git"}
+	}
+	for _, f := range files {
+		if name, ok := strings.CutSuffix(f, "/"); ok {
+			return inner(name)
+		}
+	}
+	for _, e := range entries {
+		if mode, rest, _ := strings.Cut(e, " "); mode == "160000" {
+			_, name, _ := strings.Cut(rest, "\t")
+			return inner(name)
+		}
+	}
+	return nil
+}
+
+// list is the opposite of fields.
+func list(entries []string) string {
+	if len(entries) == 0 {
+		return ""
+	}
+	return strings.Join(entries, "\x00") + "\x00"
 }
 
 func (r Repo) remoteURL(ctx context.Context) string {

@@ -83,22 +83,115 @@ func TestSourceDirty(t *testing.T) {
 	}
 }
 
-func TestSourceIgnoresWhatGitIgnores(t *testing.T) {
+// What git ignores is read all the same when an image is made, so the commit alone does not make it.
+func TestIgnoredFilesAreDirty(t *testing.T) {
+	t.Parallel()
+	for name, ignore := range map[string]func(tree){
+		".gitignore":   func(r tree) { r.write("a/.gitignore", "x.yml\n") },
+		"info/exclude": func(r tree) { r.write(".git/info/exclude", "x.yml\n") },
+		"whole folder": func(r tree) { r.write(".git/info/exclude", "deep/\n") },
+		"global": func(r tree) {
+			r.write("excludes", "x.yml\n")
+			r.git("config", "core.excludesFile", filepath.Join(r.Dir, "excludes"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := repository(t)
+			r.write("a/one", "1")
+			r.write("b", "1")
+			ignore(r)
+			commit := r.save("first")
+			if got := source(t, r, "a"); got.Dirty {
+				t.Fatalf("before: %+v", got)
+			}
+			clean := r.git("rev-parse", "HEAD:a")
+			r.write("a/deep/x.yml", "task")
+			if status := r.git("status", "--porcelain"); status != "" {
+				t.Fatalf("git sees %s", status)
+			}
+			got := source(t, r, "a")
+			if !got.Dirty || got.Commit != "" || got.Hash == clean[:8] {
+				t.Errorf("got %+v", got)
+			}
+			if got := source(t, r, "b"); got.Commit != commit {
+				t.Errorf("the other: %+v", got)
+			}
+			if made, err := r.Commit(t.Context(), "x", []string{"a"}); made != "" || err != nil {
+				t.Errorf("committed it: %s, %v", made, err)
+			}
+			r.git("add", "-f", "a/deep/x.yml")
+			if made := r.save("taken in"); source(t, r, "a").Commit != made {
+				t.Errorf("committed although ignored: %+v", source(t, r, "a"))
+			}
+		})
+	}
+}
+
+func TestLeftoversDoNotCount(t *testing.T) {
 	t.Parallel()
 	r := repository(t)
-	r.write(".gitignore", "*.pyc\n")
+	r.Skip = func(name string) bool { return strings.HasPrefix(name, ".") || name == "cache" }
+	r.write(".gitignore", "cache\n")
 	r.write("a/one", "1")
+	r.write("a/.editor", "1")
 	commit := r.save("first")
-	r.write("a/one.pyc", "cache")
-	r.git("add", "-f", "a/one.pyc")
-	r.git("commit", "-q", "-m", "tracked although ignored")
-	tracked := r.git("rev-parse", "HEAD")
-	r.write("a/two.pyc", "cache")
-	if got := source(t, r, "a"); got.Dirty || got.Commit != tracked {
-		t.Errorf("got %+v, want %s", got, tracked)
+	r.write("a/.lock-123", "half")
+	r.write("a/cache/x", "x")
+	r.write("a/.editor", "2")
+	for _, path := range []string{"a", "a/one"} {
+		if got := source(t, r, path); got.Dirty || got.Commit != commit {
+			t.Errorf("%s: %+v, want %s", path, got, commit)
+		}
 	}
-	if got := source(t, r, "a/one"); got.Commit != commit {
-		t.Errorf("got %+v", got)
+	if got := source(t, r, "."); got.Dirty {
+		t.Errorf("everything: %+v", got)
+	}
+	if made, err := r.Commit(t.Context(), "x", []string{"a"}); made != "" || err != nil {
+		t.Errorf("committed a leftover: %s, %v", made, err)
+	}
+	if got := source(t, r, "a/.lock-123"); !got.Dirty {
+		t.Errorf("named itself: %+v", got)
+	}
+	r.write("a/two", "2")
+	dirty := source(t, r, "a")
+	r.remove("a/.lock-123")
+	if again := source(t, r, "a"); !dirty.Dirty || again != dirty {
+		t.Errorf("its hash holds leftovers: %+v, %+v", dirty, again)
+	}
+	made, err := r.Commit(t.Context(), "x", []string{"a"})
+	if err != nil || r.git("show", "--format=", "--name-only", made) != "a/two" {
+		t.Errorf("%v, %s", err, r.git("show", "--format=", "--name-only", made))
+	}
+}
+
+// A repository inside the inputs is read as files, but git takes it for a link, or does not look at all.
+func TestRepositoryInsideTheInputs(t *testing.T) {
+	t.Parallel()
+	for name, add := range map[string]func(tree){
+		"new":     func(tree) {},
+		"ignored": func(r tree) { r.write(".git/info/exclude", "inner\n") },
+		"submodule": func(r tree) {
+			r.git("-c", "advice.addEmbeddedRepo=false", "add", "a")
+			r.git("commit", "-q", "-m", "submodule")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, inner := repository(t), repository(t)
+			r.write("a/one", "1")
+			r.save("first")
+			inner.write("task.yml", "x")
+			inner.save("theirs")
+			if err := os.CopyFS(filepath.Join(r.Dir, "a/inner"), os.DirFS(inner.Dir)); err != nil {
+				t.Fatal(err)
+			}
+			add(r)
+			_, err := r.Source(t.Context(), []string{"a"})
+			if !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "a/inner") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

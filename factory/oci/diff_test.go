@@ -71,6 +71,7 @@ func TestDiff(t *testing.T) {
 		},
 	} {
 		r, h := debian(), hardened(amd64)
+		h.Job.Image.Distro.Family = "other" // some change the lock alone
 		change(&r, &h)
 		second := packTar(t, r.tar(t), h)
 		got, err := Diff(t.Context(), first.Artifact.Layout, second.Artifact.Layout)

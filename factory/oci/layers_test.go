@@ -25,6 +25,7 @@ func withLarge(perl string) (root, factory.Hardened) {
 	for name, nv := range map[string][2]string{"perl-modules": {"perl", "5"}, "libperl": {"perl", perl}, "python": {"python", "3+deb12u9"}} {
 		h.Lock.Platforms[0].Packages = append(h.Lock.Platforms[0].Packages, factory.Package{Name: name, Version: nv[1], Arch: "all", Source: nv[0], Archive: "debian"})
 	}
+	r.edit("./var/lib/dpkg/status", func(e *tar.Header) { e.Gname = statusOf(h.Lock.For(amd64)) })
 	return r, h
 }
 

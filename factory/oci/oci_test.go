@@ -166,8 +166,17 @@ func debian() root {
 	pkg("libc6:amd64", "/lib/x", "/usr/lib/libc.so.6=libc u10\n")
 	pkg("base-files", "/srv", "/home", "/usr/lib/os-release")
 	r.file("./var/lib/dpkg/diversions", "/bin/sh\n/bin/sh.distrib\ndash\n", built)
-	r.file("./var/lib/dpkg/status", "Package: libc6\nVersion: 2.36-9+deb12u10\n", built)
+	r.file("./var/lib/dpkg/status", statusOf(lock(amd64).For(amd64)), built)
 	return r
+}
+
+// statusOf is dpkg's status file when exactly pkgs are installed.
+func statusOf(pkgs []factory.Package) string {
+	var b strings.Builder
+	for _, p := range pkgs {
+		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nArchitecture: %s\nVersion: %s\nDescription: x\n more: of it\n\n", p.Name, p.Arch, p.Version)
+	}
+	return b.String()
 }
 
 func lock(platforms ...factory.Platform) factory.Lock {

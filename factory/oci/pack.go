@@ -39,7 +39,7 @@ const defaultLimit = 32 << 30
 
 // Pack exports every root of h and writes one image with all of them. The layout's index.json has one entry, the image's
 // index: Artifact.Digest. Errors: ErrUnavailable when the export breaks off or the disk is full, ErrInvalid when the
-// stream is no root filesystem. After an error, or when ctx ends, nothing is left in Dir.
+// stream is no root filesystem, ErrUnverified when other packages are installed than those of the lock. After an error, or when ctx ends, nothing is left in Dir.
 func (p Packer) Pack(ctx context.Context, h factory.Hardened) (factory.Packed, error) {
 	if err := p.check(h); err != nil {
 		return factory.Packed{}, err
@@ -137,7 +137,7 @@ func (p Packer) packRoot(ctx context.Context, h factory.Hardened, r factory.Root
 	if err != nil {
 		return nil, err
 	}
-	layers, err := p.normalise(t, s, h, r.Platform)
+	layers, err := normalise(t, s, h, r.Platform)
 	if err != nil {
 		return nil, badRoot(err)
 	}
@@ -206,15 +206,11 @@ func badRoot(err error) error {
 }
 
 // normalise applies the rules and cuts the layers.
-func (p Packer) normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform) ([]group, error) {
+func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform) ([]group, error) {
 	timestamp := h.Lock.Timestamp.UTC().Truncate(time.Second)
 	db, err := readPackages(t, s, h, platform)
 	if err != nil {
 		return nil, err
-	}
-	if db != nil && len(db.strange) > 0 {
-		p.Events.Emit(factory.Event{Kind: factory.Warned, Image: h.Job.Image.Name, Step: factory.StepPack,
-			Message: fmt.Sprintf("%s: installed, but not in the lock: %s", platform, strings.Join(db.strange, ", "))})
 	}
 	t.clean(db)
 	shadow, err := content(t, s, "etc/shadow")
@@ -227,6 +223,9 @@ func (p Packer) normalise(t *tree, s *spool, h factory.Hardened, platform factor
 	}
 	if len(t.sorted()) == 0 {
 		return nil, errors.New("it is empty")
+	}
+	if err := checkInstalled(t, s, h, platform); err != nil {
+		return nil, err
 	}
 	return t.split(db, timestamp), nil
 }

@@ -45,8 +45,7 @@ type installed struct {
 
 // packages says which package ships which path. Paths are resolved.
 type packages struct {
-	owners  map[string][]*installed // sorted by name
-	strange []string                // installed, but not in the lock
+	owners map[string][]*installed // sorted by name
 }
 
 func (db *packages) owns(p string) bool { return len(db.owners[p]) > 0 }
@@ -84,8 +83,6 @@ func readPackages(t *tree, s *spool, h factory.Hardened, platform factory.Platfo
 			}
 			pkg.source = sources[from]
 			pkg.source.updates = max(pkg.source.updates, updatesOf(l, h.Job.Image.Archives))
-		} else {
-			db.strange = append(db.strange, full)
 		}
 		if err := db.add(t, s, strings.TrimSuffix(list, ".list"), pkg, moved); err != nil {
 			return nil, err

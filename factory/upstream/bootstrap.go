@@ -52,10 +52,9 @@ func (b bootstrap) run(ctx context.Context, img factory.Image, pkgs []factory.Pa
 	}
 	args = append(args, b.suite, out, "deb [trusted=yes] copy:"+repo+" ./")
 	log := &noteWriter{note: b.note}
-	_, err := proc.Command{Args: args, Stdout: log, Stderr: log, Env: []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "TMPDIR=" + b.scratch,
-		"SOURCE_DATE_EPOCH=" + strconv.FormatInt(b.epoch.Unix(), 10), "PYTHONHASHSEED=0",
-	}}.Run(ctx)
+	_, err := proc.Command{Args: args, Stdout: log, Stderr: log, Env: slices.Concat(hostEnv, []string{
+		"HOME=/root", "TMPDIR=" + b.scratch, "SOURCE_DATE_EPOCH=" + strconv.FormatInt(b.epoch.Unix(), 10), "PYTHONHASHSEED=0",
+	})}.Run(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%s: mmdebstrap: %w\n%s", img.Name, err, bytes.Join(log.last, []byte("\n")))
 	}
@@ -135,7 +134,7 @@ func (b bootstrap) stanza(ctx context.Context, dir string, p factory.Package) ([
 		return nil, errors.Join(b.debs.problem(factory.ErrUnverified, p, fmt.Errorf("the cached file has the checksum %s", sum)), os.Remove(deb))
 	}
 	var control bytes.Buffer
-	if _, err := (proc.Command{Args: []string{"dpkg-deb", "-f", deb}, Stdout: &control}).Run(ctx); err != nil {
+	if _, err := (proc.Command{Args: []string{"dpkg-deb", "-f", deb}, Env: hostEnv, Stdout: &control}).Run(ctx); err != nil {
 		return nil, fmt.Errorf("package %s: %w", p.Name, err)
 	}
 	if err := os.Symlink(deb, filepath.Join(dir, debName(p))); err != nil {

@@ -21,7 +21,7 @@ var changelogsScript string
 const candidates = 4
 
 // nameCVEs adds to each upgraded package the CVE ids that its source's changelog names since the old version. It fetches
-// the smallest package of each changed source.
+// the smallest package of each changed source. An error means that some ids may be missing.
 func (s Solver) nameCVEs(ctx context.Context, req Request, srcs []source, now factory.Lock, change *factory.LockChange) error {
 	if change.First {
 		return nil
@@ -46,9 +46,6 @@ func (s Solver) nameCVEs(ctx context.Context, req Request, srcs []source, now fa
 	if err != nil {
 		return err
 	}
-	if res.Exit != 0 {
-		return fault{img: req.Image, srcs: srcs, keyring: s.keyring(req.Image)}.explain(res)
-	}
 	for i, g := range groups {
 		ids := changelogCVEs(res.Output[strconv.Itoa(i)+".gz"], old[g[0].Name])
 		for j, c := range change.Packages {
@@ -56,6 +53,9 @@ func (s Solver) nameCVEs(ctx context.Context, req Request, srcs []source, now fa
 				change.Packages[j].CVEs = ids
 			}
 		}
+	}
+	if res.Exit != 0 {
+		return fault{img: req.Image, srcs: srcs, keyring: s.keyring(req.Image)}.explain(res)
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ var (
 func (f fault) solving(text string) error {
 	var errs []error
 	for _, m := range notFound.FindAllStringSubmatch(text, -1) {
-		errs = append(errs, missing(f.img, m[1]+m[2]))
+		errs = append(errs, missing(f.img, f.srcs, m[1]+m[2]))
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)

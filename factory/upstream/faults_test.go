@@ -69,9 +69,9 @@ func TestFaults(t *testing.T) {
 		}, kind: factory.ErrUnverified, want: "archive debian stable: main/binary-amd64/Packages: the file is not the one that was signed: File has unexpected size"},
 		"expired":           {arrange: republish(func(s *suite) { s.validUntil = day.AddDate(0, 0, 7) }), kind: factory.ErrUnverified, want: "archive debian stable: InRelease: its signed release is past its Valid-Until"},
 		"from the future":   {arrange: republish(func(s *suite) { s.date = time.Now().AddDate(1, 0, 0) }), kind: factory.ErrUnverified, want: "archive debian stable: InRelease: its sign"},
-		"package missing":   {include: []string{"aa", "zz"}, kind: factory.ErrNotFound, want: "baseimages/small/image.yaml:3: small asks for package zz, which no archive"},
-		"two missing":       {include: []string{"xx", "zz"}, kind: factory.ErrNotFound, want: "package xx"},
-		"pattern":           {include: []string{"a.+"}, kind: factory.ErrNotFound, want: "package a.+"},
+		"package missing":   {include: []string{"aa", "zz"}, kind: factory.ErrUnavailable, want: "baseimages/small/image.yaml:3: small asks for package zz, which is in none of its archives: debian stable ("},
+		"two missing":       {include: []string{"xx", "zz"}, kind: factory.ErrUnavailable, want: "package xx"},
+		"pattern":           {include: []string{"a.+"}, kind: factory.ErrUnavailable, want: "package a.+"},
 		"conflict":          {include: []string{"aa", "cc"}, kind: factory.ErrInvalid, want: "small: its packages cannot be installed together: cc : Conflicts: bb"},
 		"dependency absent": {include: []string{"dd"}, kind: factory.ErrInvalid, want: "dd : Depends: gone"},
 	}

@@ -70,7 +70,10 @@ func (f fetcher) fetch(ctx context.Context, pkgs []factory.Package) error {
 	}
 	close(queue)
 	workers.Wait()
-	return context.Cause(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return syncFolders(f.dir)
 }
 
 func (f fetcher) one(ctx context.Context, p factory.Package, advance func(int64)) error {
@@ -86,24 +89,36 @@ func (f fetcher) one(ctx context.Context, p factory.Package, advance func(int64)
 		return err
 	}
 	part := f.path(p) + ".part"
-	for try := 1; ; try++ {
-		err = f.download(ctx, base+"/"+p.Path, part, p.Size)
-		if err == nil || !errors.Is(err, errCut) || try == fetchTries || ctx.Err() != nil {
-			break
+	sum, resumed, err := f.whole(ctx, base+"/"+p.Path, part, p)
+	if err == nil && sum != p.SHA256 && resumed { // its beginning may have been another file's
+		if err = os.Remove(part); err == nil {
+			sum, _, err = f.whole(ctx, base+"/"+p.Path, part, p)
 		}
 	}
-	if err != nil {
-		return f.problem(factory.ErrUnavailable, p, err)
-	}
-	sum, err := fileDigest(part)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if sum != p.SHA256 {
+	case sum != p.SHA256:
 		return errors.Join(f.problem(factory.ErrUnverified, p, fmt.Errorf("it has the checksum %s", sum)), os.Remove(part))
 	}
 	advance(p.Size)
 	return os.Rename(part, f.path(p))
+}
+
+// whole downloads all of a file into part and returns its digest, and whether a part of it was there from another download.
+func (f fetcher) whole(ctx context.Context, url, part string, p factory.Package) (sum factory.Digest, resumed bool, err error) {
+	for try := 1; ; try++ {
+		more, err := f.download(ctx, url, part, p.Size)
+		resumed = resumed || more
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errCut) || try == fetchTries || ctx.Err() != nil {
+			return "", false, f.problem(factory.ErrUnavailable, p, err)
+		}
+	}
+	sum, err = fileDigest(part)
+	return sum, resumed, err
 }
 
 func (f fetcher) problem(kind error, p factory.Package, cause error) error {
@@ -113,33 +128,33 @@ func (f fetcher) problem(kind error, p factory.Package, cause error) error {
 	}
 }
 
-// download appends to what part has until it has size bytes.
-func (f fetcher) download(ctx context.Context, url, part string, size int64) error {
+// download appends to what part has until it has size bytes. It reports whether part had some of them.
+func (f fetcher) download(ctx context.Context, url, part string, size int64) (resumed bool, err error) {
 	out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer out.Close()
 	have, err := out.Seek(0, io.SeekEnd)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if have == size {
-		return nil
+		return true, nil
 	}
 	if have > size {
 		have = 0
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if have > 0 {
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(have, 10)+"-")
 	}
 	res, err := client(f.http).Do(req)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errCut, err)
+		return false, fmt.Errorf("%w: %w", errCut, err)
 	}
 	defer res.Body.Close()
 	switch {
@@ -147,18 +162,18 @@ func (f fetcher) download(ctx context.Context, url, part string, size int64) err
 		have = 0 // from the start
 	case res.StatusCode == http.StatusPartialContent:
 	case res.StatusCode >= 500:
-		return fmt.Errorf("%w: %s", errCut, res.Status)
+		return false, fmt.Errorf("%w: %s", errCut, res.Status)
 	default:
-		return errors.New(res.Status)
+		return false, errors.New(res.Status)
 	}
 	if err := out.Truncate(have); err != nil {
-		return err
+		return false, err
 	}
 	// One byte more than expected is enough to know that it is another file.
 	if _, err := io.Copy(out, io.LimitReader(res.Body, size-have+1)); err != nil {
-		return fmt.Errorf("%w: %w", errCut, err)
+		return have > 0, fmt.Errorf("%w: %w", errCut, err)
 	}
-	return nil
+	return have > 0, nil
 }
 
 // prune removes what is not one of pkgs.

@@ -66,6 +66,27 @@ func TestFetch(t *testing.T) {
 		}
 		check(t, f)
 	})
+	for name, part := range map[string][]byte{
+		"a remainder of something else":       bytes.Repeat([]byte("x"), 100),
+		"a whole remainder of something else": bytes.Repeat([]byte("x"), len(content)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, f := setup(t)
+			write(t, f.path(p)+".part", part)
+			if err := f.fetch(t.Context(), []factory.Package{p}); err != nil {
+				t.Fatal(err)
+			}
+			check(t, f)
+		})
+	}
+	t.Run("a remainder, and the archive has something else too", func(t *testing.T) {
+		a, f := setup(t)
+		write(t, f.path(p)+".part", content[:100])
+		write(t, filepath.Join(a.dir, "debian/pool/aa.deb"), bytes.Repeat([]byte("x"), len(content)))
+		if err := f.fetch(t.Context(), []factory.Package{p}); !errors.Is(err, factory.ErrUnverified) || len(a.hits) != 2 {
+			t.Errorf("%v after %q", err, a.hits)
+		}
+	})
 	t.Run("a whole remainder", func(t *testing.T) {
 		_, f := setup(t)
 		write(t, f.path(p)+".part", content)

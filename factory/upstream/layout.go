@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,7 +55,24 @@ func writeLayout(dir string, p factory.Platform, created time.Time, env []string
 	if err := writeFile(filepath.Join(dir, "oci-layout"), []byte(layoutMarker)); err != nil {
 		return "", err
 	}
-	return factory.Digest(manifest.Digest.String()), writeFile(filepath.Join(dir, "index.json"), index)
+	if err := writeFile(filepath.Join(dir, "index.json"), index); err != nil {
+		return "", err
+	}
+	return factory.Digest(manifest.Digest.String()), syncFolders(blobs, filepath.Dir(blobs), dir)
+}
+
+// syncFolders makes what was created and renamed in folders outlive a power cut.
+func syncFolders(dirs ...string) error {
+	for _, dir := range dirs {
+		f, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeLayer(blobs string, fill func(io.Writer) error) (v1.Descriptor, error) {

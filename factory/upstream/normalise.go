@@ -8,12 +8,12 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
 )
 
-// toolboxPython runs Python from inside a foreign root, see factory.ToolboxPython.
-const toolboxPython = `#!/bin/sh
-exec /.toolbox/usr/lib64/ld-linux-x86-64.so.2 --inhibit-cache --library-path /.toolbox/usr/lib/x86_64-linux-gnu --argv0 /.toolbox/opt/tb/bin/python3 /.toolbox/usr/bin/python3.13 -s "$@"
-`
+// toolboxPython runs Python from inside a foreign root.
+var toolboxPython = "#!/bin/sh\nexec " + strings.Join(factory.ToolboxPython(), " ") + " \"$@\"\n"
 
 // extra is what a root filesystem gets beyond its packages. Data of nil is a directory.
 type extra struct {

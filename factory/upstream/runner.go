@@ -25,7 +25,7 @@ type Runner interface {
 // must take all its paths from its arguments. The zero value is ready to use.
 type Host struct {
 	Dir string   // where private folders are made; empty = the system's folder for temporary files
-	Env []string // KEY=value beyond the step's own, such as proxies; the environment of this process is not passed on
+	Env []string // KEY=value beyond the step's own, such as [Proxies]; the environment of this process is not passed on
 }
 
 // Run runs s.Args. A step that needs a root filesystem or the toolbox is ErrInvalid.
@@ -51,7 +51,7 @@ func (h Host) Run(ctx context.Context, s factory.Step) (factory.StepResult, erro
 	var stdout, stderr bytes.Buffer
 	ended, err := proc.Command{
 		Args: args, Dir: dir, Stdout: &stdout, Stderr: &stderr,
-		Env: slices.Concat([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "TMPDIR=" + dir}, h.Env, s.Env),
+		Env: slices.Concat(hostEnv, []string{"HOME=" + dir, "TMPDIR=" + dir}, h.Env, s.Env),
 	}.Run(ctx)
 	var exit *proc.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.Cause != nil) {
@@ -62,6 +62,20 @@ func (h Host) Run(ctx context.Context, s factory.Step) (factory.StepResult, erro
 		res.Output, err = collect(filepath.Join(dir, s.Output))
 	}
 	return res, err
+}
+
+// hostEnv is all that programs of this machine get of an environment: the factory's own holds secrets.
+var hostEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+
+// Proxies returns what an environment says about proxies, for [Host].
+func Proxies(environ []string) (all []string) {
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if slices.Contains([]string{"http_proxy", "https_proxy", "no_proxy"}, strings.ToLower(name)) {
+			all = append(all, kv)
+		}
+	}
+	return all
 }
 
 // materialise lays out a step's files and folders below dir and returns the paths that arguments may name.

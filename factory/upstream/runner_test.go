@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,26 @@ func TestHost(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(h.Dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The factory's own environment may hold the signing password.
+func TestHostHidesTheEnvironment(t *testing.T) {
+	t.Setenv("FACTORY_PASSWORD", "hunter2")
+	t.Setenv("https_proxy", "http://proxy.invalid")
+	h := Host{Dir: t.TempDir(), Env: Proxies(os.Environ())}
+	res, err := h.Run(t.Context(), factory.Step{Name: "try", Args: []string{"env"}})
+	if err != nil || strings.Contains(string(res.Stdout), "hunter2") {
+		t.Errorf("%v: %s", err, res.Stdout)
+	}
+	for line := range strings.Lines(string(res.Stdout)) {
+		name, _, _ := strings.Cut(line, "=")
+		if !slices.Contains([]string{"PATH", "LC_ALL", "HOME", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}, strings.ToUpper(name)) {
+			t.Errorf("a program sees %s", line)
+		}
+	}
+	if !strings.Contains(string(res.Stdout), "https_proxy=http://proxy.invalid\n") {
+		t.Errorf("no proxy in %s", res.Stdout)
 	}
 }
 

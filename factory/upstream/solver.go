@@ -51,8 +51,9 @@ type Request struct {
 // Solve returns the package set that the archives offer for an image now, and what that changes against the old lock.
 //
 // The same archive state gives the same lock, byte for byte. Errors: ErrUnavailable when an archive or a suite cannot be
-// had, ErrUnverified when a signature or checksum does not hold, ErrNotFound when it lacks a package, ErrInvalid when
-// the definition cannot be satisfied. They name archive, suite and file; there is no partial result.
+// had or they lack a package, ErrUnverified when a signature or checksum does not hold or the archives went back behind
+// req.Old, ErrInvalid when the definition cannot be satisfied. They name archive, suite and file; there is no partial result,
+// but for CVE ids: when changelogs cannot be had, a warning says so.
 func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
 	fail := func(err error) (factory.Lock, factory.LockChange, error) {
 		return factory.Lock{}, factory.LockChange{}, err
@@ -76,9 +77,14 @@ func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.L
 	if err != nil {
 		return fail(err)
 	}
-	change := lock.Since(req.Old)
-	if err := s.nameCVEs(ctx, req, srcs, lock, &change); err != nil {
+	if err := forward(req, srcs, rels, lock); err != nil {
 		return fail(err)
+	}
+	change := lock.Since(req.Old)
+	if err := s.nameCVEs(ctx, req, srcs, lock, &change); ctx.Err() != nil {
+		return fail(context.Cause(ctx))
+	} else if err != nil {
+		s.Events.Emit(factory.Event{Kind: factory.Warned, Image: req.Image.Name, Step: factory.StepResolve, Message: "the CVE ids of this update are incomplete: " + err.Error()})
 	}
 	return lock, change, s.remember(req, lock, srcs, rels)
 }
@@ -150,7 +156,9 @@ func assemble(req Request, srcs []source, rels []suiteState, output map[string][
 	if newest.IsZero() { // everything comes from limited suites
 		lock.Timestamp = fallback
 	}
-	if old := req.Old; old != nil && old.SamePackages(lock) {
+	// An archive that was taken out of the definition may have given the old lock its time; nothing could be measured by it.
+	known := func(t time.Time) bool { return !slices.MaxFunc(rels, byDate).Date.Before(t) }
+	if old := req.Old; old != nil && old.SamePackages(lock) && (old.Definition == lock.Definition || known(old.Timestamp)) {
 		lock.Timestamp = old.Timestamp
 		if old.Definition == lock.Definition {
 			lock.Digest = old.Digest
@@ -176,15 +184,19 @@ func hold(img factory.Image, srcs []source, offers []offer) error {
 	}
 	for _, name := range img.Packages.Include {
 		if !have[name] {
-			return missing(img, name)
+			return missing(img, srcs, name)
 		}
 	}
 	return nil
 }
 
-func missing(img factory.Image, name string) error {
+func missing(img factory.Image, srcs []source, name string) error {
+	var searched []string
+	for _, s := range srcs {
+		searched = append(searched, s.String())
+	}
 	return &factory.Problem{
-		Kind: factory.ErrNotFound, Where: img.Where, What: fmt.Sprintf("%s asks for package %s, which no archive of its definition has", img.Name, name),
+		Kind: factory.ErrUnavailable, Where: img.Where, What: fmt.Sprintf("%s asks for package %s, which is in none of its archives: %s", img.Name, name, strings.Join(searched, ", ")),
 		Hint: "apt-cache search " + name + " shows what there is; a virtual package is not enough",
 	}
 }

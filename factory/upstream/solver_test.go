@@ -5,10 +5,12 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,20 +181,57 @@ func TestSolveChange(t *testing.T) {
 
 	t.Run("tampered package", func(t *testing.T) {
 		flip(t, a, "pool/main/native/native_2_amd64.deb", 300)
-		_, _, err := s.Solve(t.Context(), Request{Image: img, Old: &old})
-		if !errors.Is(err, factory.ErrUnverified) || !strings.Contains(err.Error(), "archive debian stable: pool/main/native/native_2_amd64.deb") {
-			t.Errorf("%v", err)
-		}
+		incomplete(t, s, Request{Image: img, Old: &old}, "archive debian stable: pool/main/native/native_2_amd64.deb: the file is not the one that was signed")
 	})
 	t.Run("package gone", func(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(a.dir, "debian/pool/main/native")); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := s.Solve(t.Context(), Request{Image: img, Old: &old})
-		if !errors.Is(err, factory.ErrUnavailable) || !strings.Contains(err.Error(), "native_2_amd64.deb") {
-			t.Errorf("%v", err)
+		incomplete(t, s, Request{Image: img, Old: &old}, "native_2_amd64.deb: it is not there")
+	})
+	t.Run("runner is gone", func(t *testing.T) {
+		broken := s
+		broken.Runner = onlyFirst{s.Runner, new(atomic.Int32)}
+		incomplete(t, broken, Request{Image: img, Old: &old}, "build service is down")
+	})
+	t.Run("cancelled in between", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		a.answer(".deb", func(w http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() })
+		if _, _, err := s.Solve(ctx, Request{Image: img, Old: &old, Definition: old.Definition}); !errors.Is(err, context.Canceled) {
+			t.Error(err)
 		}
 	})
+}
+
+// onlyFirst is a build service that goes away after its first step.
+type onlyFirst struct {
+	Runner
+	runs *atomic.Int32
+}
+
+func (r onlyFirst) Run(ctx context.Context, s factory.Step) (factory.StepResult, error) {
+	if r.runs.Add(1) > 1 {
+		return factory.StepResult{}, errors.New("build service is down")
+	}
+	return r.Runner.Run(ctx, s)
+}
+
+// incomplete expects a whole lock with its change, and one warning that says why CVE ids may be missing.
+func incomplete(t *testing.T, s Solver, req Request, why string) {
+	t.Helper()
+	var warned []string
+	s.Events = func(e factory.Event) {
+		if e.Kind == factory.Warned {
+			warned = append(warned, e.Message)
+		}
+	}
+	lock, change := solve(t, s, req)
+	if !strings.Contains(names(lock.Platforms[0].Packages), "native=2/amd64") || len(change.Packages) == 0 {
+		t.Errorf("%+v", change)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "CVE ids of this update are incomplete") || !strings.Contains(warned[0], why) {
+		t.Errorf("warnings %q, want %s", warned, why)
+	}
 }
 
 // scripted is a step whose result is known.

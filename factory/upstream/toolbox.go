@@ -1,13 +1,17 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +62,23 @@ func (t Toolbox) Ensure(ctx context.Context, img factory.Image, lock factory.Loc
 		return "", "", err
 	}
 	return layout, d, pinned(img, lock, d)
+}
+
+// Pin makes the image that lock describes as this machine makes it, whatever lock pinned, and returns lock with that
+// digest in its place. It warns when that is another one: every image that was locked with the old one must be locked again.
+func (t Toolbox) Pin(ctx context.Context, img factory.Image, lock factory.Lock) (factory.Lock, error) {
+	was := lock.Digest
+	lock.Digest = ""
+	_, made, err := t.Ensure(ctx, img, lock)
+	if err != nil {
+		return factory.Lock{}, err
+	}
+	if was != "" && was != made {
+		t.Events.Emit(factory.Event{Kind: factory.Warned, Image: img.Name, Step: factory.StepResolve,
+			Message: fmt.Sprintf("this machine makes %s of the packages that made %s elsewhere; the lock pins the new one from now on", made.Short(), was.Short())})
+	}
+	lock.Digest = made
+	return lock, nil
 }
 
 func (t Toolbox) key(img factory.Image, lock factory.Lock) (string, error) {
@@ -141,10 +162,34 @@ func (t Toolbox) make(ctx context.Context, img factory.Image, lock factory.Lock,
 	if err != nil {
 		return "", err
 	}
-	if err := os.Rename(making, layout); err != nil {
+	if err := errors.Join(os.Rename(making, layout), syncFolders(t.Dir)); err != nil {
 		return "", err
 	}
-	return d, debs.prune(pkgs)
+	return d, errors.Join(debs.prune(pkgs), t.prune(layout))
+}
+
+// kept is how many toolboxes stay in the cache: the new one, and the one that another run may still use.
+const kept = 2
+
+var layoutName = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// prune removes all layouts but the newest; the one just made is among those that stay, whatever the clock says.
+func (t Toolbox) prune(made string) error {
+	entries, err := os.ReadDir(t.Dir)
+	if err != nil {
+		return err
+	}
+	ages := map[string]time.Time{}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.IsDir() && layoutName.MatchString(e.Name()) && e.Name() != filepath.Base(made) {
+			ages[e.Name()] = info.ModTime()
+		}
+	}
+	others := slices.SortedFunc(maps.Keys(ages), func(a, b string) int { return cmp.Or(ages[b].Compare(ages[a]), cmp.Compare(a, b)) })
+	for _, name := range others[min(kept-1, len(others)):] {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(t.Dir, name)))
+	}
+	return err
 }
 
 func (t Toolbox) note(img factory.Image, text string) {

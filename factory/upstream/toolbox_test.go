@@ -61,7 +61,7 @@ func core(t *testing.T, a *archive) pkg {
 		}
 	}
 	p := pkg{name: "core", version: "1", control: "Essential: yes\n", tree: tree}
-	a.publish(suite{name: "stable", pkgs: []pkg{p, {name: "tool", version: "2:1.0+x", post: "#!/bin/sh\necho made >/made\necho noise >/var/log/tool.log\n", control: "Depends: core\n"}}})
+	a.publish(suite{name: "stable", pkgs: []pkg{p, {name: "tool", version: "2:1.0+x", post: "#!/bin/sh\necho made >/made\necho noise >/var/log/tool.log\n[ -z \"$FACTORY_PASSWORD\" ] || echo \"$FACTORY_PASSWORD\" >/leaked\n", control: "Depends: core\n"}}})
 	return p
 }
 
@@ -115,6 +115,7 @@ func layer(t *testing.T, layout string) map[string]string {
 }
 
 func TestToolbox(t *testing.T) {
+	t.Setenv("FACTORY_PASSWORD", "hunter2")
 	a := newArchive(t)
 	tb, img, lock := toolbox(t, a)
 	var mu sync.Mutex
@@ -139,6 +140,9 @@ func TestToolbox(t *testing.T) {
 		if strings.HasPrefix(name, "var/log/") && name != "var/log/" && !strings.HasSuffix(name, "/") || strings.HasPrefix(name, "usr/share/doc/tool/") || strings.HasPrefix(name, "etc/apt/sources.list") && !strings.HasSuffix(name, "/") {
 			t.Errorf("%s was left", name)
 		}
+	}
+	if files["leaked"] != "" {
+		t.Error("packages' scripts see the factory's environment")
 	}
 	for _, dir := range []string{"target/", ".out/", ".in/", "var/log/", "dev/"} {
 		if _, ok := files[dir]; !ok {
@@ -178,6 +182,55 @@ func TestToolbox(t *testing.T) {
 		pin.Digest = factory.DigestOf(nil)
 		if _, _, err := tb.Ensure(t.Context(), img, pin); !errors.Is(err, factory.ErrUnverified) || !strings.Contains(err.Error(), "factory lock small") {
 			t.Error(err)
+		}
+	})
+	t.Run("pinned again", func(t *testing.T) {
+		var warned []string
+		loud := tb
+		loud.Events = func(e factory.Event) {
+			if e.Kind == factory.Warned {
+				warned = append(warned, e.Message)
+			}
+		}
+		for _, c := range []struct {
+			was      factory.Digest
+			warnings int
+		}{{"", 0}, {d, 0}, {factory.DigestOf(nil), 1}} {
+			pin := lock
+			pin.Digest = c.was
+			got, err := loud.Pin(t.Context(), img, pin)
+			if err != nil || got.Digest != d || !got.SamePackages(lock) || len(warned) != c.warnings {
+				t.Errorf("from %q: %s %v, warnings %q", c.was, got.Digest, err, warned)
+			}
+		}
+		if !strings.Contains(warned[0], d.Short()) || !strings.Contains(warned[0], factory.DigestOf(nil).Short()) {
+			t.Errorf("warning %q", warned)
+		}
+		none := lock
+		none.Platforms = nil
+		if _, err := (Toolbox{Dir: t.TempDir()}).Pin(t.Context(), img, none); !errors.Is(err, factory.ErrInvalid) {
+			t.Error(err)
+		}
+	})
+	t.Run("two stay", func(t *testing.T) {
+		names := []string{strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64), "mine"}
+		for i, name := range names {
+			write(t, filepath.Join(tb.Dir, name, "index.json"), nil)
+			at := day.AddDate(0, 0, i%3)
+			if err := os.Chtimes(filepath.Join(tb.Dir, name), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Truncate(blobsOf(t, layout)[0], 3); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := tb.Ensure(t.Context(), img, lock); err != nil {
+			t.Fatal(err)
+		}
+		for name, stays := range map[string]bool{names[0]: false, names[1]: false, names[2]: true, "mine": true, "packages": true, filepath.Base(layout): true} {
+			if _, err := os.Stat(filepath.Join(tb.Dir, name)); (err == nil) != stays {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	})
 	t.Run("damaged cache is made again", func(t *testing.T) {
