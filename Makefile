@@ -44,7 +44,7 @@ deps: ## install the Debian packages that the factory runs on, where they are mi
 	fi
 
 .PHONY: test-deps
-test-deps: deps
+test-deps: deps ## install the Debian packages that only the tests need (as root)
 	@missing=; for p in $(TEST_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	if test -n "$$missing"; then \
 		echo "installing what provides:$$missing"; \

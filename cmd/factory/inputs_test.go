@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -165,6 +166,8 @@ func TestCommitLocks(t *testing.T) {
 	gitRun(t, remote, "init", "-q", "--bare")
 	gitRun(t, d.dir, "remote", "add", "origin", remote)
 	gitRun(t, d.dir, "push", "-q", "-u", "origin", "main")
+	set, err := definition.Load(d.dir)
+	must(t, err)
 	lock := newer(t, d, "debian-12")
 	must(t, writeLock(d.dir, lock))
 	edit(t, d.dir, "CODEOWNERS", "/baseimages/toolbox/", "# mine\n/baseimages/toolbox/")
@@ -173,7 +176,7 @@ func TestCommitLocks(t *testing.T) {
 		"debian-13": {Change: factory.LockChange{Image: "debian-13"}},
 		"toolbox":   {Err: errors.New("down"), Change: factory.LockChange{Image: "toolbox", First: true}},
 	}
-	must(t, c.commitLocks(t.Context(), results, true))
+	must(t, c.commitLocks(t.Context(), set, results, true))
 	if got, want := gitRun(t, d.dir, "log", "--format=%B", "--name-only", "origin/main", "-1"), "debian-12: update 1 package, fixing CVE-2026-1\n\n  bash 1.0-1 → 2.0-1  fixes CVE-2026-1\n\n\nbaseimages/debian-12/lock.json\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -181,9 +184,26 @@ func TestCommitLocks(t *testing.T) {
 		t.Errorf("other files were touched: %q", got)
 	}
 	before := gitRun(t, d.dir, "rev-parse", "HEAD")
-	must(t, c.commitLocks(t.Context(), map[string]lockResult{"debian-13": results["debian-13"]}, true))
+	must(t, c.commitLocks(t.Context(), set, map[string]lockResult{"debian-13": results["debian-13"]}, true))
 	if after := gitRun(t, d.dir, "rev-parse", "HEAD"); after != before {
 		t.Error("nothing changed, and it was committed")
+	}
+	// A lock that an earlier run wrote and did not live to commit is committed by the next one.
+	left := newer(t, d, "debian-13")
+	must(t, writeLock(d.dir, left))
+	left13 := map[string]lockResult{"debian-13": {Lock: left, Change: factory.LockChange{Image: "debian-13"}}}
+	must(t, c.commitLocks(t.Context(), set, left13, true))
+	if got := gitRun(t, d.dir, "log", "--format=%s", "origin/main", "-1"); got != "debian-13: update 1 package\n" {
+		t.Errorf("the lock that was left became %q", got)
+	}
+	// A lock of a definition that is not committed would not fit the commit.
+	edit(t, d.dir, "baseimages/debian-13/image.yaml", "summary:", "# edited\nsummary:")
+	left.Timestamp = left.Timestamp.Add(time.Hour)
+	must(t, writeLock(d.dir, left))
+	before = gitRun(t, d.dir, "rev-parse", "HEAD")
+	must(t, c.commitLocks(t.Context(), set, left13, false))
+	if after := gitRun(t, d.dir, "rev-parse", "HEAD"); after != before {
+		t.Error("the lock of a definition that is not committed was committed")
 	}
 }
 

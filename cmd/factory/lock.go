@@ -54,7 +54,7 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 				return context.Cause(ctx)
 			}
 			if commit {
-				if err := c.commitLocks(ctx, results, push); err != nil {
+				if err := c.commitLocks(ctx, set, results, push); err != nil {
 					return err
 				}
 			}
@@ -68,11 +68,17 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 }
 
 // commitLocks makes one commit for each image whose lock is not committed as it is, and pushes whatever is not pushed yet.
-func (a *app) commitLocks(ctx context.Context, results map[string]lockResult, push bool) error {
+func (a *app) commitLocks(ctx context.Context, set definition.Set, results map[string]lockResult, push bool) error {
 	repo := a.git()
 	for _, name := range sortedKeys(results) {
 		r := results[name]
 		if r.Err != nil {
+			continue
+		}
+		if unfit, err := a.definitionDirty(ctx, set, name); err != nil {
+			return fmt.Errorf("commit lock of %s: %w", name, err)
+		} else if unfit {
+			a.events.Emit(factory.Event{Kind: factory.Warned, Image: name, Message: "its definition is not committed, so its lock is not either"})
 			continue
 		}
 		// Against what is committed, not against what this run found: an earlier one may have been killed before its commit.
@@ -96,6 +102,18 @@ func (a *app) commitLocks(ctx context.Context, results map[string]lockResult, pu
 		return nil
 	}
 	return repo.Push(ctx, 0)
+}
+
+// definitionDirty reports whether what an image's lock was made from is not committed: the lock would not fit the commit.
+func (a *app) definitionDirty(ctx context.Context, set definition.Set, name string) (bool, error) {
+	img, err := set.Image(name)
+	if err != nil {
+		return false, err
+	}
+	folder := "baseimages/" + name
+	paths := slices.DeleteFunc(slices.Clone(img.Inputs), func(p string) bool { return p == folder })
+	src, err := a.git().Source(ctx, append(paths, folder+"/image.yaml", folder+"/tests.yaml", folder+"/waivers.yaml"))
+	return src.Dirty, err
 }
 
 func (c *command) printLocks(results map[string]lockResult) error {

@@ -256,7 +256,7 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 			return nil, context.Cause(ctx)
 		}
 		if o.Commit {
-			if err := c.commitLocks(ctx, locks, o.Push); err != nil {
+			if err := c.commitLocks(ctx, set, locks, o.Push); err != nil {
 				return nil, err
 			}
 		}

@@ -67,6 +67,9 @@ func (r Repo) target(ctx context.Context) (target, error) {
 	if r.Branch == "" {
 		to.ref = cmp.Or(follows("merge"), "refs/heads/"+current)
 	}
+	if url, _ := r.line(ctx, "config", "--get", "remote."+to.remote+".url"); url == "" && r.Remote == "" {
+		return to, &factory.Problem{Kind: factory.ErrInvalid, What: "there is no remote " + to.remote + " to push to", Hint: "git remote add " + to.remote + " URL, or leave out --push"}
+	}
 	return to, nil
 }
 

@@ -190,6 +190,10 @@ func TestPushNowhere(t *testing.T) {
 	if err := r.Push(t.Context(), 2); !errors.Is(err, factory.ErrUnavailable) {
 		t.Errorf("no such remote: %v", err)
 	}
+	r.git("remote", "remove", "origin")
+	if err := r.Push(t.Context(), 2); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "git remote add origin") {
+		t.Errorf("no remote at all: %v", err)
+	}
 	r.git("checkout", "-q", "--detach")
 	if err := r.Push(t.Context(), 2); !errors.Is(err, factory.ErrInvalid) {
 		t.Errorf("detached: %v", err)
