@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func prepared(tests func() int) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(tmp)
-	covered = os.Getenv("GOCOVERDIR")
+	covered = cmp.Or(os.Getenv("FACTORY_COVERDIR"), os.Getenv("GOCOVERDIR")) // go test sets the latter to a folder of its own
 	if covered == "" {
 		covered = filepath.Join(tmp, "coverage")
 	}
