@@ -80,7 +80,7 @@ func (c *Client) buildPlatform(ctx context.Context, l factory.Locked, lp factory
 		w.total += p.Size
 	}
 	if err := c.solve(ctx, def, w); err != nil {
-		return factory.Root{}, stepFailed(err)
+		return factory.Root{}, stepFailed(c.errorPage(ctx, lp.Packages, err))
 	}
 	return marshal(ctx, st, lp.Platform)
 }
@@ -158,16 +158,29 @@ func (c *Client) rootfs(l factory.Locked, lp factory.LockedPlatform) (llb.State,
 	return c.configure(unpack.AddMount("/target", llb.Scratch()), l, lp.Platform), nil
 }
 
-// source is one package as a checksummed download.
-func (c *Client) source(p factory.Package) (llb.State, string, error) {
+// label names a package for people.
+func label(p factory.Package) string {
+	return fmt.Sprintf("%s %s from archive %s", p.Name, p.Version, p.Archive)
+}
+
+// url is where a package is; empty when its archive has no URL.
+func (c *Client) url(p factory.Package) string {
 	base := c.Archives[p.Archive]
 	if base == "" {
+		return ""
+	}
+	return strings.TrimSuffix(base, "/") + "/" + p.Path
+}
+
+// source is one package as a checksummed download.
+func (c *Client) source(p factory.Package) (llb.State, string, error) {
+	at := c.url(p)
+	if at == "" {
 		return llb.State{}, "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("archive %q has no URL", p.Archive),
 			Hint: "set archives." + p.Archive + " in factory.yaml"}
 	}
 	file := path.Base(p.Path)
-	return llb.HTTP(strings.TrimSuffix(base, "/")+"/"+p.Path, llb.Checksum(digest.Digest(p.SHA256)), llb.Filename(file),
-		llb.WithCustomName(fmt.Sprintf("%s%s %s from archive %s", fetchPrefix, p.Name, p.Version, p.Archive))), file, nil
+	return llb.HTTP(at, llb.Checksum(digest.Digest(p.SHA256)), llb.Filename(file), llb.WithCustomName(fetchPrefix+label(p))), file, nil
 }
 
 // configure runs the maintainer scripts in the target and makes its accounts.

@@ -167,8 +167,7 @@ func (c *Client) translate(err error, w *watch) error {
 			return &factory.Problem{Kind: factory.ErrUnverified, What: pkg + ": its content is not what the lock names",
 				Hint: "the archive or a proxy on the way changed it; run factory lock again, and tell the archive's owner if it stays", Cause: errors.New("sha256 mismatch")}
 		}
-		return &factory.Problem{Kind: factory.ErrUnavailable, What: pkg + ": the archive did not deliver it",
-			Hint: "run factory lock if the archive has moved on, or try again", Cause: errors.New(fetchCause(text))}
+		return undelivered(pkg, text)
 	}
 	if strings.Contains(text, "no space left on device") {
 		return &factory.Problem{Kind: factory.ErrUnavailable, What: "build service: disk full", Hint: "free space in the state directory", Cause: err}
@@ -178,6 +177,11 @@ func (c *Client) translate(err error, w *watch) error {
 		return &factory.Problem{Kind: factory.ErrUnavailable, What: "build service", Cause: err, Hint: "see buildkitd.log in the state directory"}
 	}
 	return fmt.Errorf("%s: %w", cmp.Or(w.failed, "build service"), err)
+}
+
+func undelivered(pkg, why string) error {
+	return &factory.Problem{Kind: factory.ErrUnavailable, What: pkg + ": the archive did not deliver it",
+		Hint: "run factory lock if the archive has moved on, or try again", Cause: errors.New(fetchCause(why))}
 }
 
 // fetchCause keeps what happened and drops the URL, which names a host.
