@@ -103,7 +103,7 @@ func TestTheSameInputsGiveTheSameImage(t *testing.T) {
 		if len(run.Jobs) != 1 || run.Jobs[0].Reason != job.Reason || run.Jobs[0].Action != factory.Rebuild || run.Jobs[0].Ref != job.Ref {
 			t.Errorf("recorded as %+v", run)
 		}
-		p.ok(t, "show", job.Release)
+		p.ok(t, "show", job.Ref)
 		p.serve(t)
 		p.ok(t, "verify", job.Ref)
 	})
@@ -123,12 +123,18 @@ func (p plant) publishTampered(t *testing.T, release factory.Release) string {
 	img := pull(t, release)
 	layers, err := img.Layers()
 	must(t, err)
-	last := len(layers) - 1
-	layers[last] = withFile(t, layers[last], "etc/planted", "evil")
+	manifest, err := img.Manifest()
+	must(t, err)
 	config, err := img.ConfigFile()
 	must(t, err)
-	planted, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), layers...)
-	must(t, err)
+	planted := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	for i, l := range layers {
+		if i == len(layers)-1 {
+			l = withFile(t, l, "etc/planted", "evil")
+		}
+		planted, err = mutate.Append(planted, mutate.Addendum{Layer: l, Annotations: manifest.Layers[i].Annotations})
+		must(t, err)
+	}
 	planted, err = mutate.Config(planted, config.Config)
 	must(t, err)
 	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),

@@ -18,7 +18,6 @@ import (
 	"testing"
 )
 
-
 // scratch is where everything of this run lies.
 var scratch string
 
