@@ -32,12 +32,12 @@ func newCheck(mk maker) *cobra.Command {
 			}
 		} else {
 			for _, p := range problems {
-				fmt.Fprintln(c.w.Stdout, p.Error())
+				fmt.Fprintln(c.out(), p.Error())
 			}
 			for _, p := range warnings {
-				fmt.Fprintln(c.w.Stdout, "warning: "+p.Error())
+				fmt.Fprintln(c.out(), "warning: "+p.Error())
 			}
-			fmt.Fprintf(c.w.Stdout, "%s, %s, %s\n", count(len(set.Images), "image"), count(len(problems), "problem"), count(len(warnings), "warning"))
+			fmt.Fprintf(c.out(), "%s, %s, %s\n", count(len(set.Images), "image"), count(len(problems), "problem"), count(len(warnings), "warning"))
 		}
 		if len(problems) > 0 {
 			return silentError{factory.ErrInvalid}
@@ -76,7 +76,7 @@ func newSchema(mk maker) *cobra.Command {
 		Long:    "schema prints what baseimages/schema.json must contain.\n\n" + exitHelp,
 		Example: "  factory schema > baseimages/schema.json"}
 	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
-		_, err := c.w.Stdout.Write(definition.Schema())
+		_, err := c.out().Write(definition.Schema())
 		return err
 	})
 }

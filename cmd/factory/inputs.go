@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -94,8 +93,7 @@ func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.So
 	if err != nil {
 		return factory.Source{}, err
 	}
-	// The owner is written on the image, so the file that names it counts as well.
-	src, err := repo.Source(ctx, append(slices.Clone(img.Inputs), "baseimages/owners.yaml"))
+	src, err := repo.Source(ctx, img.Inputs)
 	src.Inputs = inputs
 	return src, err
 }

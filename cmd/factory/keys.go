@@ -124,6 +124,9 @@ func newKey(mk maker) *cobra.Command {
 		if c.cfg.Key == "keyless" || strings.Contains(c.cfg.Key, "://") {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "the key is not a file: " + c.cfg.Key, Hint: "verify with that reference, or with the identity"}
 		}
+		if _, err := os.Stat(filepath.Join(c.cfg.Dir, "baseimages")); err != nil && c.cfg.values["key"].Origin == "default" && c.cfg.values["state"].Origin == "default" {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "no baseimages/ in " + c.cfg.Dir + " or above, so this is no factory's key", Hint: "run in the repository, or name it: --dir DIR"}
+		}
 		if err := c.keyPair(); err != nil {
 			return err
 		}
@@ -131,7 +134,7 @@ func newKey(mk maker) *cobra.Command {
 		if err != nil {
 			return &factory.Problem{Kind: factory.ErrNotFound, What: "public key", Cause: err, Hint: "cosign public-key --key " + c.cfg.Key}
 		}
-		_, err = c.w.Stdout.Write(b)
+		_, err = c.out().Write(b)
 		return err
 	})
 }
@@ -165,7 +168,7 @@ else of the factory that made the image, so it works on any machine.
 			if !check.OK {
 				mark = "FAIL"
 			}
-			fmt.Fprintf(c.w.Stdout, "%s  %s: %s\n", mark, check.Name, clean(check.Detail))
+			fmt.Fprintf(c.out(), "%s  %s: %s\n", mark, check.Name, clean(check.Detail))
 		}
 		return err
 	})

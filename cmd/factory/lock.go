@@ -138,13 +138,13 @@ func (c *command) printLocks(results map[string]lockResult) error {
 	for _, name := range sortedKeys(results) {
 		switch r := results[name]; {
 		case r.Err != nil:
-			fmt.Fprintf(c.w.Stdout, "%s: not locked, the old lock stays\n", name)
+			fmt.Fprintf(c.out(), "%s: not locked, the old lock stays\n", name)
 		case r.Change.Empty():
-			fmt.Fprintf(c.w.Stdout, "%s: nothing changed\n", name)
+			fmt.Fprintf(c.out(), "%s: nothing changed\n", name)
 		case r.Change.First:
-			fmt.Fprintf(c.w.Stdout, "%s: first lock, %s\n", name, count(packageCount(r.Lock), "package"))
+			fmt.Fprintf(c.out(), "%s: first lock, %s\n", name, count(packageCount(r.Lock), "package"))
 		default:
-			fmt.Fprintf(c.w.Stdout, "%s:\n%s", name, changeTable(r.Change))
+			fmt.Fprintf(c.out(), "%s:\n%s", name, changeTable(r.Change))
 		}
 	}
 	return nil

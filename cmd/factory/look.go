@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -110,11 +111,14 @@ func newRuns(mk maker) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.printRun(run)
+			return c.printRun(noticed(run))
 		}
 		list, err := db.Runs(ctx, limit)
 		if err != nil {
 			return err
+		}
+		for i := range list {
+			list[i] = noticed(list[i])
 		}
 		if c.JSON {
 			return c.printJSON(list)
@@ -125,6 +129,14 @@ func newRuns(mk maker) *cobra.Command {
 		}
 		return c.table([]string{"RUN", "COMMAND", "STARTED", "TOOK", "STATE", "VERDICT"}, text)
 	})
+}
+
+// noticed tells of a run that was killed, which nobody has noticed yet: its process is gone from this host.
+func noticed(r factory.Run) factory.Run {
+	if host, _ := os.Hostname(); r.State == factory.Running && r.Host == host && !alive(r.PID) {
+		r.State, r.Verdict = factory.Interrupted, "its process is gone; the next run takes over"
+	}
+	return r
 }
 
 func runTook(r factory.Run) string {
@@ -140,7 +152,7 @@ func (c *command) printRun(r factory.Run) error {
 	if c.JSON {
 		return c.printJSON(r)
 	}
-	fmt.Fprintf(c.w.Stdout, "run %s (%s), %s, on %s, process %d\n%s\n\n", r.ID, r.Command, r.State, r.Host, r.PID, clean(firstLine(r.Verdict)))
+	fmt.Fprintf(c.out(), "run %s (%s), %s, on %s, process %d\n%s\n\n", r.ID, r.Command, r.State, r.Host, r.PID, clean(firstLine(r.Verdict)))
 	var text [][]string
 	for _, j := range r.Jobs {
 		text = append(text, []string{j.Image, string(j.Action), cmp.Or(j.Error, j.Ref, j.Reason), stepTimes(j.Steps)})
@@ -171,7 +183,7 @@ func newShow(mk maker) *cobra.Command {
 }
 
 func (c *command) printRelease(r factory.Release) error {
-	line := func(name, text string) { fmt.Fprintf(c.w.Stdout, "%-13s %s\n", name, clean(text)) }
+	line := func(name, text string) { fmt.Fprintf(c.out(), "%-13s %s\n", name, clean(text)) }
 	line("image", r.Image)
 	line("reference", r.Tagged())
 	line("digest", r.Ref())
@@ -207,7 +219,7 @@ func (c *command) printRelease(r factory.Release) error {
 	if len(text) == 0 {
 		return nil
 	}
-	fmt.Fprintln(c.w.Stdout)
+	fmt.Fprintln(c.out())
 	return c.table([]string{"CONTROL", "OUTCOME", "TITLE", "REASON"}, text)
 }
 

@@ -57,7 +57,7 @@ func newToolbox(mk maker) *cobra.Command {
 		if c.JSON {
 			return c.printJSON(map[string]any{"digest": digest, "packages": packageCount(box.lock)})
 		}
-		_, err = fmt.Fprintln(c.w.Stdout, digest)
+		_, err = fmt.Fprintln(c.out(), digest)
 		return err
 	})
 }

@@ -14,8 +14,6 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
-	"github.com/imagefactory/imagefactory/factory/plan"
-	"github.com/imagefactory/imagefactory/factory/store"
 )
 
 // leaseName is the one lease of the factory: whoever makes releases or locks holds it.
@@ -92,6 +90,9 @@ type nightOptions struct {
 
 // night is a run from its lease to its verdict.
 func (c *command) night(ctx context.Context, o nightOptions) error {
+	if o.DryRun && o.Commit {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "--dry-run changes nothing, so it cannot commit or push", Hint: "leave out one of them"}
+	}
 	if o.Push && !o.Commit {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: "--push without --commit", Hint: "add --commit"}
 	}
@@ -109,7 +110,7 @@ func (c *command) night(ctx context.Context, o nightOptions) error {
 		if err != nil {
 			return err
 		}
-		return c.printPlan(jobs)
+		return errors.Join(c.printPlan(jobs), planError(jobs))
 	}
 	return c.leased(ctx, o.Command, func(ctx context.Context, run string) error {
 		return c.nightRun(ctx, run, set, problems, o)
@@ -170,6 +171,9 @@ func (v *verdict) Unwrap() error { return v.error }
 func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
 	began := c.w.Now()
 	c.sweep()
+	if err := c.serveRegistry(ctx); err != nil {
+		return err // now, and not after minutes of work
+	}
 	jobs, err := c.plan(ctx, set, problems, o)
 	if err != nil {
 		return err
@@ -238,153 +242,4 @@ func (c *command) sweep() {
 	for _, t := range temporary {
 		_ = os.Remove(t)
 	}
-}
-
-// plan locks (when asked to) and decides what is to be done with each image.
-func (c *command) plan(ctx context.Context, set definition.Set, problems error, o nightOptions) ([]factory.Job, error) {
-	names := o.Images
-	if len(names) == 0 {
-		for _, img := range set.Images {
-			names = append(names, img.Name)
-		}
-	}
-	locks := map[string]lockResult{}
-	if o.Lock {
-		l := &locking{app: c.app, set: set, Write: !o.DryRun}
-		locks = l.run(ctx, names)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if o.Commit {
-			if err := c.commitLocks(ctx, set, locks, o.Push); err != nil {
-				return nil, err
-			}
-		}
-		// Meanwhile somebody may have edited a definition, and a push may have brought others' commits.
-		set, problems = definition.Load(c.cfg.Dir)
-	}
-	var in []plan.Input
-	for _, name := range names {
-		img, err := set.Image(name)
-		if err != nil && slices.Contains(set.Broken, name) && len(o.Images) == 0 {
-			continue // it becomes a failed job below
-		}
-		if err != nil {
-			return nil, errors.Join(err, problems)
-		}
-		input, err := c.planInput(ctx, img, locks, o)
-		if err != nil {
-			return nil, err
-		}
-		in = append(in, input)
-	}
-	var force []string
-	if len(o.Images) > 0 {
-		force = o.Images
-	}
-	jobs := plan.Make(c.w.Now(), c.cfg.MaxAge, c.cfg.Env, force, in)
-	return append(jobs, brokenDefinitions(set, problems, o.Images)...), nil
-}
-
-// planInput is what the plan needs to know about one image.
-func (c *command) planInput(ctx context.Context, img factory.Image, locks map[string]lockResult, o nightOptions) (plan.Input, error) {
-	in := plan.Input{Image: img}
-	db, err := c.store(ctx)
-	if err != nil {
-		return in, err
-	}
-	if img.Kind == factory.KindToolbox {
-		return in, nil
-	}
-	last, err := db.Releases(ctx, store.Query{Image: img.Name, Repository: c.repository(img.Name), Env: c.cfg.Env, Limit: 1})
-	if err != nil {
-		return in, err
-	}
-	if len(last) > 0 {
-		in.Last = &last[0]
-		in.Gone, in.Err = c.gone(ctx, last[0])
-	}
-	if in.LastFailed, err = lastFailure(ctx, db, img.Name); err != nil {
-		return in, err
-	}
-	res, locked := locks[img.Name]
-	switch {
-	case in.Err != nil:
-		return in, nil
-	case locked && res.Err != nil:
-		in.Err = res.Err
-		return in, nil
-	case locked:
-		in.Lock = res.Lock
-	default:
-		var there bool
-		if in.Lock, there, in.Err = definition.ReadLock(c.cfg.Dir, img.Name); in.Err == nil && !there {
-			in.Err = noLock(img.Name)
-		}
-	}
-	if in.Err == nil && locked && o.DryRun && !res.Change.Empty() {
-		in.Source, in.Err = c.sourceWith(ctx, img, res.Lock)
-	} else if in.Err == nil {
-		in.Source, in.Err = c.source(ctx, img)
-	}
-	if in.Err == nil && in.Source.Dirty && c.cfg.Env != factory.Dev {
-		in.Err = &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("the inputs of %s are not committed, so it can be built for dev only", img.Name),
-			Hint: "commit them (factory nightly --commit), or use --env dev"}
-	}
-	return in, nil
-}
-
-// gone asks the registry for a release that the factory believes to be there. A tag that stands for something else is an
-// error; a registry that does not answer is not: that will be noticed when something is published.
-func (c *command) gone(ctx context.Context, last factory.Release) (bool, error) {
-	if err := c.serveKept(ctx, last.Repository); err != nil {
-		return false, nil
-	}
-	client := c.registry()
-	client.Retry.Attempts = 1
-	switch d, err := client.Resolve(ctx, last.Tagged()); {
-	case errors.Is(err, factory.ErrNotFound):
-		return true, nil
-	case err != nil:
-		c.events.Emit(factory.Event{Kind: factory.Warned, Image: last.Image, Message: fmt.Sprintf("whether %s is still there cannot be told: %v", last.Tagged(), err)})
-	case d != last.Digest:
-		return false, &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s stands for %s, and %s was released", last.Tagged(), d, last.Digest),
-			Hint: "somebody moved the tag: find out who, and put it back"}
-	}
-	return false, nil
-}
-
-// lastFailure is what the last finished run did with an image when that failed, nil when it did not.
-func lastFailure(ctx context.Context, db *store.Store, image string) (*factory.RunJob, error) {
-	runs, err := db.Runs(ctx, 10)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range runs {
-		for _, j := range r.Jobs {
-			if j.Image == image && j.Error == "" {
-				return nil, nil
-			}
-			if j.Image == image {
-				return &j, nil
-			}
-		}
-	}
-	return nil, nil
-}
-
-func noLock(name string) error {
-	return &factory.Problem{Kind: factory.ErrNotFound, What: name + " has no lock", Hint: "make it: factory lock " + name}
-}
-
-// brokenDefinitions is a failed job for every image whose definition does not load: it must not be forgotten.
-func brokenDefinitions(set definition.Set, problems error, only []string) []factory.Job {
-	if len(only) > 0 {
-		return nil
-	}
-	var jobs []factory.Job
-	for _, name := range set.Broken {
-		jobs = append(jobs, factory.Job{Image: factory.Image{Name: name}, Action: factory.Fail, Reason: "its definition is not valid", Err: problems})
-	}
-	return jobs
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -11,11 +14,18 @@ import (
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
+	"github.com/imagefactory/imagefactory/factory/progress"
 )
+
+// out is stdout, once the progress lines are out of its way. After that no progress is shown.
+func (c *command) out() io.Writer {
+	_ = c.renderer.Close()
+	return c.w.Stdout
+}
 
 // printJSON writes one document to stdout.
 func (c *command) printJSON(v any) error {
-	enc := json.NewEncoder(c.w.Stdout)
+	enc := json.NewEncoder(c.out())
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
@@ -23,14 +33,23 @@ func (c *command) printJSON(v any) error {
 
 // table writes rows under a header, aligned. Cells come from definitions and registries: control characters are shown, not obeyed.
 func (c *command) table(header []string, rows [][]string) error {
-	t := tabwriter.NewWriter(c.w.Stdout, 0, 8, 2, ' ', 0)
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {
 			row[i] = clean(cell)
 		}
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(c.out(), strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func clean(s string) string {
@@ -76,10 +95,11 @@ func (c *command) printPlan(jobs []factory.Job) error {
 
 // printNight shows what a night did: the references on stdout, the verdict as the last line for a person.
 func (c *command) printNight(run string, out pipeline.Outcome, verdict string) error {
-	defer func() {
-		_ = c.renderer.Close()
-		fmt.Fprintln(c.w.Stderr, verdict)
-	}()
+	if progress.Mode(c.cfg.Progress) == progress.JSON {
+		c.say("%s", verdict)
+	} else {
+		defer fmt.Fprintln(c.w.Stderr, verdict)
+	}
 	if c.JSON {
 		return c.printJSON(map[string]any{"run": run, "state": out.State(), "verdict": verdict, "jobs": out.Jobs})
 	}
@@ -87,7 +107,7 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 	for _, j := range out.Jobs {
 		switch {
 		case j.Error != "":
-			rows = append(rows, []string{j.Image, "failed", "", "", stepTimes(j.Steps)})
+			rows = append(rows, []string{j.Image, "failed", "", "", cmp.Or(stepTimes(j.Steps), firstLine(j.Error))})
 		case j.Ref != "":
 			rows = append(rows, []string{j.Image, "released", j.Ref, string(j.Digest), stepTimes(j.Steps)})
 		default:

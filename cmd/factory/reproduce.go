@@ -106,7 +106,7 @@ func (c *command) compare(ctx context.Context, release factory.Release, again fa
 			Cause: errors.New("first difference: " + difference), Hint: "what was published is not what its inputs make, or the build is not reproducible"}
 	}
 	if !c.JSON {
-		fmt.Fprintf(c.w.Stdout, "reproduced: %s is %s both times\n", release.Tagged(), release.Digest)
+		fmt.Fprintf(c.out(), "reproduced: %s is %s both times\n", release.Tagged(), release.Digest)
 	}
 	return nil
 }

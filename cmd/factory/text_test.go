@@ -88,7 +88,7 @@ func TestPrintNight(t *testing.T) {
 	c := d.command(t, nil)
 	must(t, c.printNight("run-1", out, "a verdict"))
 	got := d.stdout.String()
-	for _, want := range []string{"\na      released  r.invalid/a:20261123-1a2b3c4d-dev  sha256:", "build 7.2 s\n", "\nb      kept", "nothing changed·[2J\n", "\nc      failed\n"} {
+	for _, want := range []string{"\na      released  r.invalid/a:20261123-1a2b3c4d-dev  sha256:", "build 7.2 s\n", "\nb      kept", "nothing changed·[2J\n", "\nc      failed "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}

@@ -124,6 +124,11 @@ func (a *app) store(ctx context.Context) (*store.Store, error) {
 	if a.db != nil {
 		return a.db, nil
 	}
+	if a.cfg.values["database"].Origin == "default" && a.cfg.values["state"].Origin == "default" {
+		if _, err := os.Stat(filepath.Join(a.cfg.Dir, "baseimages")); err != nil {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "no baseimages/ in " + a.cfg.Dir + " or above", Hint: "run in the repository, or name it: --dir DIR"}
+		}
+	}
 	db, err := store.Open(ctx, a.cfg.Database, store.Options{Now: a.w.Now, Alive: alive})
 	a.db = db
 	return db, err

@@ -84,7 +84,8 @@ func (t Tester) look(ctx context.Context, packed factory.Packed, p factory.Platf
 		return facts{}, err
 	}
 	result, err := t.Runner.Run(ctx, factory.Step{
-		Name: fmt.Sprintf("test %s %s", image.Name, p),
+		Name:  fmt.Sprintf("test %s %s", image.Name, p),
+		Image: image.Name, Step: factory.StepTest,
 		Root: root,
 		Args: factory.ToolboxPython(folder+"/accept.py", folder+"/tests.json", output+"/"+resultFile),
 		Env:  []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONUTF8=1"},

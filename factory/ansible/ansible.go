@@ -68,7 +68,7 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 	out.Roots = make([]factory.Root, len(b.Roots))
 	for i, root := range b.Roots {
 		step.Name = fmt.Sprintf("harden %s %s", img.Name, root.Platform)
-		step.Root = root
+		step.Image, step.Step, step.Root = img.Name, factory.StepHarden, root
 		step.Files = maps.Clone(play.files)
 		controls, after, err := h.run(ctx, step, play, exempt)
 		if err != nil {

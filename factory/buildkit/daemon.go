@@ -64,8 +64,11 @@ func (d *Daemon) Start(ctx context.Context) (addr string, stop func(), err error
 }
 
 func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop func(), err error) {
-	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(d.Dir, "root"), 0o700); err != nil {
 		return "", nil, fmt.Errorf("build service: %w", err)
+	}
+	if err := d.sweep(); err != nil {
+		return "", nil, err
 	}
 	logFile := filepath.Join(d.Dir, "buildkitd.log")
 	_ = os.Rename(logFile, logFile+".1")
@@ -73,8 +76,7 @@ func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop fu
 	if err != nil {
 		return "", nil, fmt.Errorf("build service: %w", err)
 	}
-	// A socket's path may have 107 bytes at most, a state directory's more.
-	run, err := os.MkdirTemp("", "factory-buildkit-")
+	run, err := d.socketDir()
 	if err != nil {
 		_ = log.Close()
 		return "", nil, fmt.Errorf("build service: %w", err)

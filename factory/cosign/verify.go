@@ -125,7 +125,7 @@ func (v *verification) image(ctx context.Context) error {
 			return err
 		}
 		if !found {
-			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s:%s", v.repo, v.ref.Tag)}
+			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no tag %s in %s", v.ref.Tag, v.repo), Hint: "look at what was released: factory releases"}
 		}
 		at := factory.DigestOf(body)
 		if v.digest == "" {
@@ -140,7 +140,7 @@ func (v *verification) image(ctx context.Context) error {
 		return err
 	}
 	if !found {
-		return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s@%s", v.repo, v.digest)}
+		return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no image %s in %s", v.digest, v.repo), Hint: "look at what was released: factory releases"}
 	}
 	if factory.DigestOf(body) != v.digest {
 		v.add("digest", false, "the registry serves other bytes for %s", v.digest)

@@ -52,8 +52,6 @@ func Pack(dir string, img factory.Image) ([]byte, factory.Digest, error) {
 	if err := w.Close(); err != nil {
 		return nil, "", fmt.Errorf("packing %s: %w", img.Name, err)
 	}
-	// The team is written on the image, so another one makes another image.
-	inputs = append(inputs, inputFile{name: "owner", data: []byte(img.Owner.Team)})
 	return b.Bytes(), contentDigest(inputs, ""), nil
 }
 

@@ -13,7 +13,6 @@ import (
 // lock and definition alone.
 const (
 	AnnotationLock      = "io.imagefactory.lock"        // digest of the lock
-	AnnotationOwner     = "io.imagefactory.owner"       // team
 	AnnotationHardening = "io.imagefactory.hardening"   // "cis_debian level 1 container"
 	AnnotationEndOfLife = "io.imagefactory.end-of-life" // 2028-06-30
 	AnnotationLayer     = "io.imagefactory.layer"       // on a layer: its name
@@ -37,7 +36,6 @@ func annotations(h factory.Hardened) (map[string]string, error) {
 		ociPrefix + "description": image.Summary,
 		ociPrefix + "created":     h.Lock.Timestamp.UTC().Format("2006-01-02T15:04:05Z"),
 		AnnotationLock:            string(factory.DigestOf(lock)),
-		AnnotationOwner:           image.Owner.Team,
 		AnnotationHardening:       hardening(image.Hardening),
 		AnnotationEndOfLife:       image.EndOfLife.String(),
 	}

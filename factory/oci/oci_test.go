@@ -199,7 +199,7 @@ func hardened(platforms ...factory.Platform) factory.Hardened {
 		Distro: factory.Distro{Family: "debian", Release: "12"}, Hardening: factory.Hardening{Profile: "cis_debian", Level: 1, Scope: "container"},
 		Archives: []factory.Archive{{ID: "debian", Suite: "bookworm"}, {ID: "debian", Suite: "bookworm-updates"}, {ID: "debian-security", Suite: "bookworm-security"}},
 		Config: factory.Config{User: "65532:65532", Env: []string{"PATH=/usr/bin", "A=1"}, Workdir: "/", Entrypoint: []string{"/bin/e"}, Cmd: []string{"bash"}, StopSignal: "SIGTERM",
-			Labels: map[string]string{"team": "x", "org.opencontainers.image.title": "mine", "io.imagefactory.owner": "forged"}},
+			Labels: map[string]string{"team": "x", "org.opencontainers.image.title": "mine", "io.imagefactory.lock": "forged"}},
 	}
 	h.Job.Image.EndOfLife, _ = factory.ParseDate("2028-06-30")
 	h.Lock = lock(platforms...)

@@ -220,7 +220,7 @@ func TestImage(t *testing.T) {
 	lockBytes, _ := h.Lock.Encode()
 	notesOf := map[string]string{
 		"org.opencontainers.image.title": "debian-12", "org.opencontainers.image.description": "Debian 12, hardened", "org.opencontainers.image.created": "2026-11-20T02:00:00Z",
-		"io.imagefactory.lock": string(factory.DigestOf(lockBytes)), "io.imagefactory.owner": "platform",
+		"io.imagefactory.lock":      string(factory.DigestOf(lockBytes)),
 		"io.imagefactory.hardening": "cis_debian level 1 container", "io.imagefactory.end-of-life": "2028-06-30",
 	}
 	m, err := image(t, p, 1).Manifest()

@@ -11,6 +11,7 @@ import (
 // the sum can go back.
 type meter struct {
 	events  factory.Events
+	image   string
 	message string
 	total   int64
 
@@ -45,7 +46,7 @@ func (m *meter) add(d factory.Digest, n int) {
 func (m *meter) report() {
 	m.mu.Lock()
 	m.last = m.sum
-	e := factory.Event{Kind: factory.Advanced, Step: factory.StepPublish, Message: m.message, Current: m.sum, Total: m.total, Unit: "bytes"}
+	e := factory.Event{Kind: factory.Advanced, Image: m.image, Step: factory.StepPublish, Message: m.message, Current: m.sum, Total: m.total, Unit: "bytes"}
 	m.mu.Unlock()
 	m.events.Emit(e)
 }

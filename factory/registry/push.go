@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -29,7 +30,7 @@ func (c *Client) Push(ctx context.Context, repository string, a factory.Artifact
 	if err != nil {
 		return err
 	}
-	m := &meter{events: c.Events, message: "push " + repository, total: parts.size()}
+	m := &meter{events: c.Events, image: path.Base(repository), message: "push " + repository, total: parts.size()}
 	m.report()
 	if err := s.each(ctx, parts.blobs, func(ctx context.Context, b blob) error { return s.upload(ctx, b, m) }); err != nil {
 		return err

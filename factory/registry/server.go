@@ -136,7 +136,7 @@ func (s *Server) served(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	taken := &factory.Problem{Kind: factory.ErrUnavailable, What: "registry address " + s.Addr + " is taken by another program",
-		Hint: "stop that program, or choose another address for the embedded registry"}
+		Hint: "stop that program, or choose another address: --registry-addr HOST:PORT or FACTORY_REGISTRY_ADDR"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr+"/v2/", nil)
 	if err != nil {
 		return err

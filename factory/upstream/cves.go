@@ -42,7 +42,7 @@ func (s Solver) nameCVEs(ctx context.Context, req Request, srcs []source, now fa
 		path.Join(inDir, "apt.conf"):      {Data: []byte(aptConf)},
 		path.Join(inDir, "wanted"):        {Data: []byte(wanted.String())},
 	}
-	res, err := s.Runner.Run(ctx, s.step("changelogs "+req.Image.Name, "changelogs.sh", files))
+	res, err := s.Runner.Run(ctx, s.step(req.Image.Name, "changelogs", "changelogs.sh", files))
 	if err != nil {
 		return err
 	}

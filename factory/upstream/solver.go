@@ -62,7 +62,7 @@ func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.L
 	if err != nil {
 		return fail(err)
 	}
-	res, err := s.Runner.Run(ctx, s.step("lock "+req.Image.Name, "solve.sh", inputs(req.Image, srcs, s.keyring(req.Image))))
+	res, err := s.Runner.Run(ctx, s.step(req.Image.Name, "lock", "solve.sh", inputs(req.Image, srcs, s.keyring(req.Image))))
 	if err != nil {
 		return fail(err)
 	}
@@ -97,9 +97,9 @@ func (s Solver) keyring(img factory.Image) string {
 	return path.Join(dir, img.Keyring)
 }
 
-func (s Solver) step(name, script string, files map[string]factory.File) factory.Step {
+func (s Solver) step(image, name, script string, files map[string]factory.File) factory.Step {
 	return factory.Step{
-		Name: name, Root: s.Toolbox, Args: []string{"/bin/sh", path.Join(inDir, script), inDir, outDir, workDir},
+		Name: name + " " + image, Image: image, Step: factory.StepResolve, Root: s.Toolbox, Args: []string{"/bin/sh", path.Join(inDir, script), inDir, outDir, workDir},
 		Files: files, Output: outDir, Tmpfs: []string{workDir}, Network: true, Fresh: true,
 	}
 }

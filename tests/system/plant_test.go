@@ -2,6 +2,7 @@ package system_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -26,7 +27,7 @@ type plant struct {
 // shared is what every story starts from: a fresh clone, with the toolbox made, before its first night.
 var shared = sync.OnceValues(func() (plant, error) {
 	p := plant{Dir: filepath.Join(scratch, "shared", "repo"), State: filepath.Join(scratch, "shared", "state")}
-	if err := errors2(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir)); err != nil {
+	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir)); err != nil {
 		return p, err
 	}
 	if cache := os.Getenv("FACTORY_TEST_TOOLBOX"); cache != "" {
@@ -38,13 +39,6 @@ var shared = sync.OnceValues(func() (plant, error) {
 	p.Addr = addr
 	return p, err
 })
-
-func errors2(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
 
 // copyRepository is git clone of what the factory reads, with whatever is not committed yet.
 func copyRepository(dir string) error {
@@ -63,7 +57,7 @@ func copyRepository(dir string) error {
 			return err
 		}
 		to := filepath.Join(dir, name)
-		if err := errors2(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, 0o644)); err != nil {
+		if err := cmp.Or(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, 0o644)); err != nil {
 			return err
 		}
 	}

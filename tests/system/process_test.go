@@ -23,21 +23,22 @@ const patience = 10 * time.Minute
 type result struct {
 	Exit   int
 	Stdout string
-	Stderr []string // lines that are no events
 	Events []factory.Event
+	Lines  []string // of stderr that are no events
+	Told   []string // Lines, and what events say of no image in particular
 	Took   time.Duration
 }
 
-// last is the last line on stderr.
+// last is the last that was told on stderr.
 func (r result) last() string {
-	if len(r.Stderr) == 0 {
+	if len(r.Told) == 0 {
 		return ""
 	}
-	return r.Stderr[len(r.Stderr)-1]
+	return r.Told[len(r.Told)-1]
 }
 
-// said is all of stderr in one, for messages of tests.
-func (r result) said() string { return strings.Join(r.Stderr, "\n") }
+// said is all that was told in one text.
+func (r result) said() string { return strings.Join(r.Told, "\n") }
 
 // saw reports whether there was such an event.
 func (r result) saw(match func(factory.Event) bool) bool { return slices.ContainsFunc(r.Events, match) }
@@ -53,6 +54,7 @@ type process struct {
 	mu     sync.Mutex
 	events []factory.Event
 	lines  []string
+	told   []string
 	news   chan struct{} // closed and replaced with every event
 	result result
 }
@@ -95,7 +97,7 @@ func (p *process) read(stderr io.Reader) {
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		exit = 128 + int(status.Signal())
 	}
-	p.result = result{Exit: exit, Stdout: p.stdout.String(), Stderr: p.lines, Events: p.events, Took: time.Since(p.began)}
+	p.result = result{Exit: exit, Stdout: p.stdout.String(), Lines: p.lines, Told: p.told, Events: p.events, Took: time.Since(p.began)}
 	close(p.news)
 	p.news = make(chan struct{})
 	p.mu.Unlock()
@@ -108,8 +110,11 @@ func (p *process) note(line string) {
 	var e factory.Event
 	if strings.HasPrefix(line, `{"time"`) && json.Unmarshal([]byte(line), &e) == nil {
 		p.events = append(p.events, e)
+		if e.Image == "" && e.Step == "" && e.Kind != factory.Advanced {
+			p.told = append(p.told, e.Message)
+		}
 	} else {
-		p.lines = append(p.lines, line)
+		p.lines, p.told = append(p.lines, line), append(p.told, line)
 	}
 	close(p.news)
 	p.news = make(chan struct{})
@@ -131,8 +136,7 @@ func (p *process) await(t testing.TB, what string, match func(factory.Event) boo
 		select {
 		case <-news:
 		case <-p.done:
-			if p.mu.Lock(); slices.ContainsFunc(p.events, match) {
-				p.mu.Unlock()
+			if slices.ContainsFunc(p.result.Events, match) {
 				return
 			}
 			t.Fatalf("factory %v ended (%d) before %s:\n%s", p.args, p.result.Exit, what, p.result.said())
