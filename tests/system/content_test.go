@@ -67,7 +67,7 @@ func checkConfig(t *testing.T, want factory.Image, img v1.Image) {
 		t.Errorf("environment %q, want %q", c.Env, want.Config.Env)
 	}
 	for label, value := range map[string]string{
-		"org.opencontainers.image.title": want.Name, "org.opencontainers.image.description": want.Summary, "io.imagefactory.owner": want.Owner.Team,
+		"org.opencontainers.image.title": want.Name, "org.opencontainers.image.description": want.Summary,
 		"io.imagefactory.hardening": "cis_debian level 2 container", "io.imagefactory.end-of-life": want.EndOfLife.String(),
 	} {
 		if c.Labels[label] != value {
