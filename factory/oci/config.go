@@ -20,7 +20,7 @@ const (
 
 // Recipe is the version of how this package makes bytes out of content: rules, cuts, compression, annotations. Whoever
 // changes what a root becomes raises it, so that locks move with it. TestRecipe holds it to that.
-const Recipe = 1
+const Recipe = 2
 
 const ociPrefix = "org.opencontainers.image."
 
