@@ -20,6 +20,9 @@ func (d *Daemon) sweep() error {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return errTaken
 	}
+	if real, err := filepath.EvalSymlinks(root); err == nil { // mounts are listed by where they really are
+		root = real
+	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return nil // no Linux with /proc: nothing to sweep

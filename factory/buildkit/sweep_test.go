@@ -20,9 +20,10 @@ func TestMountsBelow(t *testing.T) {
 
 // What a killed daemon left mounted goes; what a living one has stays.
 func TestSweep(t *testing.T) {
-	d := &Daemon{Dir: t.TempDir()}
-	at := filepath.Join(d.Dir, "root", "executor")
-	if err := os.MkdirAll(at, 0o700); err != nil {
+	real := t.TempDir()
+	d := &Daemon{Dir: filepath.Join(t.TempDir(), "link")} // a state directory may lie behind a link
+	at := filepath.Join(real, "root", "executor")
+	if err := errors.Join(os.MkdirAll(at, 0o700), os.Symlink(real, d.Dir)); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", at, "tmpfs", 0, ""); err != nil {

@@ -40,6 +40,7 @@ type Running struct {
 
 // serving is a registry in this process.
 type serving struct {
+	busy sync.WaitGroup // requests that are worked on
 	addr string
 	http *http.Server
 	lock *os.File
@@ -88,7 +89,7 @@ func (s *Server) begin(ctx context.Context) (*serving, error) {
 		own.stop()
 		return nil, errors.Join(err, listener.Close(), own.lock.Close())
 	}
-	own.http = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
+	own.http = &http.Server{Handler: own.counted(handler), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
 	go func() { own.done <- own.http.Serve(listener) }()
 	context.AfterFunc(ctx, func() { _ = own.http.Close() })
 	return own, nil
@@ -128,7 +129,23 @@ func (own *serving) close() error {
 	if served := <-own.done; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
+	// A connection that was cut leaves its request to find out by itself: the folder is ours until it has.
+	idle := make(chan struct{})
+	go func() { own.busy.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
 	return errors.Join(err, own.lock.Close())
+}
+
+// counted lets close wait for the requests that h works on.
+func (own *serving) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own.busy.Add(1)
+		defer own.busy.Done()
+		h.ServeHTTP(w, r)
+	})
 }
 
 // served returns nil if what listens on the address is a factory serving the same folder.

@@ -26,14 +26,19 @@ func TestMain(m *testing.M) {
 	os.Exit(inScratch(m))
 }
 
-func inScratch(m *testing.M) int {
+func inScratch(m *testing.M) (exit int) {
 	var err error
 	if scratch, err = os.MkdirTemp("", "factory-system-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if os.Getenv("FACTORY_TEST_KEEP") == "" {
-		defer os.RemoveAll(scratch)
+		defer func() {
+			if err := os.RemoveAll(scratch); err != nil { // a killed run left a mount that no later one took away
+				fmt.Fprintln(os.Stderr, err)
+				exit = 1
+			}
+		}()
 	}
 	if dir := os.Getenv("FACTORY_COVERDIR"); dir != "" { // go test sets GOCOVERDIR to a folder of its own
 		os.Setenv("GOCOVERDIR", dir)
