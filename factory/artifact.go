@@ -23,6 +23,9 @@ type Step struct {
 	Files map[string]File
 	// Toolbox mounts the toolbox read-only at /.toolbox.
 	Toolbox bool
+	// InToolbox makes the toolbox the root filesystem that the command sees, and mounts Root at TargetMount, writable.
+	// Whatever the command changes in either is thrown away: StepResult.Root is Root. It excludes Toolbox.
+	InToolbox bool
 	// Tmpfs are absolute paths that are empty, writable and thrown away.
 	Tmpfs []string
 	// Output is an absolute path whose files come back in StepResult.Output; empty = none.

@@ -116,5 +116,8 @@ type Waiver struct {
 	Reason   string   `json:"reason"`
 	By       string   `json:"by"`
 	Until    Date     `json:"until"` // the last day it holds, UTC
-	Where    Position `json:"where"`
+	// Justification says, in one of OpenVEX's five words, why the image is not affected. Empty: it is affected, and the
+	// risk is accepted.
+	Justification string   `json:"justification,omitempty"`
+	Where         Position `json:"where"`
 }

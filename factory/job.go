@@ -1,6 +1,10 @@
 package factory
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Action is what a run does with an image.
 type Action string
@@ -9,7 +13,8 @@ type Action string
 const (
 	Rebuild Action = "rebuild"
 	Keep    Action = "keep"
-	Fail    Action = "fail" // its inputs could not be read or locked; the reason says why
+	Rescan  Action = "rescan" // kept, and looked at again with today's vulnerability data
+	Fail    Action = "fail"   // its inputs could not be read or locked; the reason says why
 )
 
 // Job is one image in one run: what is to be done, and the reason a person would give.
@@ -74,9 +79,56 @@ type Tested struct {
 	Results []TestResult
 }
 
-// Sealed is a tested image with its signatures and attestations, not yet published.
-type Sealed struct {
+// Proven is what OpenSCAP says of a hardened image.
+type Proven struct {
+	Compliance Compliance
+	Documents  []Document // ARF and HTML of each evaluation
+}
+
+// Scanned is what the scanner says of a packed image.
+type Scanned struct {
+	Scan      Scan
+	Documents []Document // SBOMs: CycloneDX and SPDX of each platform
+}
+
+// Examined is a packed image that was tested, proven and scanned.
+type Examined struct {
 	Tested
+	Proven  Proven
+	Scanned Scanned
+}
+
+// Documents returns all documents of the examination.
+func (e Examined) Documents() []Document {
+	return slices.Concat(e.Proven.Documents, e.Scanned.Documents)
+}
+
+// Approved is an examined image that the gate lets pass. Only Approve makes one that is valid.
+type Approved struct {
+	Examined
+	Decision Decision
+	made     []Document
+	valid    bool
+}
+
+// Approve returns e as approved, with the documents that were made with the decision. A decision that blocks, or that is about
+// something else, is ErrBlocked.
+func Approve(e Examined, d Decision, made ...Document) (Approved, error) {
+	if !d.Pass || d.Digest != e.Artifact.Digest || d.Env != e.Job.Env || len(d.Blocking()) > 0 {
+		return Approved{Examined: e, Decision: d}, &Problem{Kind: ErrBlocked, What: fmt.Sprintf("the decision does not let %s pass into %s", e.Artifact.Digest.Short(), e.Job.Env)}
+	}
+	return Approved{Examined: e, Decision: d, made: made, valid: true}, nil
+}
+
+// Documents returns all documents of the examination and of the decision.
+func (a Approved) Documents() []Document { return slices.Concat(a.Examined.Documents(), a.made) }
+
+// Valid reports whether Approve made it.
+func (a Approved) Valid() bool { return a.valid }
+
+// Sealed is an approved image with its signatures and attestations, not yet published.
+type Sealed struct {
+	Approved
 	Repository string // registry host and path, without tag or digest
 	Tag        Tag
 	Signatures []Signature

@@ -22,7 +22,12 @@ type Release struct {
 	Tests      []TestResult     `json:"tests"`
 	Signatures []Signature      `json:"signatures"`
 	Steps      []StepTime       `json:"steps"`
-	Inputs     []byte           `json:"-"` // tar of the image's inputs
+	// What was found when it was made. A later rescan is kept beside the release, not in it.
+	Compliance Compliance `json:"compliance"`
+	Scan       Scan       `json:"scan"`
+	Decision   Decision   `json:"decision"`
+	Documents  []Document `json:"documents"`
+	Inputs     []byte     `json:"-"` // tar of the image's inputs
 }
 
 // Ref returns repository@digest, the only name that cannot be moved.
@@ -72,4 +77,22 @@ type RunJob struct {
 	Digest  Digest     `json:"digest,omitempty"`
 	Error   string     `json:"error,omitempty"`
 	Steps   []StepTime `json:"steps,omitempty"`
+}
+
+// Entry is one line of the ledger: a digest that came into an environment, or left it.
+type Entry struct {
+	ID         string    `json:"id"`
+	Release    string    `json:"release"`
+	Image      string    `json:"image"`
+	Repository string    `json:"repository"`
+	Digest     Digest    `json:"digest"`
+	Env        Env       `json:"env"`
+	Tag        Tag       `json:"tag"`
+	At         time.Time `json:"at"`
+	By         string    `json:"by"`  // user@host, or the run
+	Run        string    `json:"run"` // empty = none
+	// Reason is why: of a release the job's, of a revocation the person's.
+	Reason   string   `json:"reason"`
+	Revoked  bool     `json:"revoked,omitempty"` // it left: nobody may use the digest any more
+	Decision Decision `json:"decision"`          // on what evidence
 }

@@ -3,6 +3,9 @@ package factory
 // ToolboxMount is where a Step with Toolbox set finds the toolbox.
 const ToolboxMount = "/.toolbox"
 
+// TargetMount is where a Step with InToolbox finds its root filesystem.
+const TargetMount = "/target"
+
 // ToolboxPython returns the command line that runs the toolbox's Python inside a foreign root: through the toolbox's own
 // loader, so that nothing of the target (no shell, no libc, no ld.so.cache) takes part. It exports neither PYTHONHOME nor
 // LD_LIBRARY_PATH, because programs of the target that the script starts would see them.
