@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export GOTOOLCHAIN := local
+# Trivy, in factory-scanner, is written against encoding/json/v2.
+export GOEXPERIMENT := jsonv2
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 COVER   := $(CURDIR)/coverage
@@ -25,11 +27,15 @@ nightly: build ## the main job, for real, on embedded defaults: lock, plan, buil
 	bin/factory nightly
 
 .PHONY: build
-build: deps bin/factory bin/buildkitd ## build the binaries into bin/
+build: deps bin/factory bin/factory-scanner bin/buildkitd ## build the binaries into bin/
 
 .PHONY: bin/factory
 bin/factory:
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/factory
+
+# Trivy is large: it is linked again only when something of it changed.
+bin/factory-scanner: go.mod go.sum $(wildcard cmd/factory-scanner/*.go factory/scanner/*.go factory/*.go)
+	go build -trimpath -ldflags "-s -w" -o $@ ./cmd/factory-scanner
 
 bin/buildkitd: $(DAEMON)/go.mod $(DAEMON)/go.sum
 	cd $(DAEMON) && go build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/moby/buildkit/cmd/buildkitd
