@@ -25,6 +25,8 @@ type plant struct {
 	signed   map[factory.Digest]bool
 	tags     map[string]factory.Digest
 	releases []factory.Release
+	findings []factory.Finding
+	panics   string // the image whose scan has a bug
 	jobs     []factory.RunJob
 	cleaned  []string
 	kill     context.CancelCauseFunc
@@ -80,8 +82,36 @@ func (p *plant) Test(ctx context.Context, x factory.Packed) (factory.Tested, err
 	return factory.Tested{Packed: x, Results: []factory.TestResult{{Name: "t", Passed: true}}}, p.act(ctx, "test", x.Job.Image.Name)
 }
 
-func (p *plant) Sign(ctx context.Context, _ string, t factory.Tested) ([]factory.Signature, error) {
-	return []factory.Signature{{Subject: t.Artifact.Digest}}, p.act(ctx, "sign", t.Job.Image.Name)
+func (p *plant) Prove(ctx context.Context, h factory.Hardened) (factory.Proven, error) {
+	pass := factory.Evaluation{View: factory.ContainerView, Level: 1, Rules: []factory.RuleOutcome{{Rule: "r", Result: factory.RulePass}}}
+	doc := factory.NewDocument(factory.ARF, "container level 1", factory.Platform{}, "application/xml", []byte("<arf/>"))
+	return factory.Proven{Compliance: factory.Compliance{Evaluations: []factory.Evaluation{pass}}, Documents: []factory.Document{doc}}, p.act(ctx, "prove", h.Job.Image.Name)
+}
+
+func (p *plant) Scan(ctx context.Context, x factory.Packed) (factory.Scanned, error) {
+	if x.Job.Image.Name == p.panics {
+		panic("index out of range")
+	}
+	doc := factory.NewDocument(factory.CycloneDX, "linux/amd64", factory.Platform{}, "application/json", []byte("{}"))
+	return factory.Scanned{Scan: factory.Scan{Packages: 1, Findings: p.findings}, Documents: []factory.Document{doc}}, p.act(ctx, "scan", x.Job.Image.Name)
+}
+
+// Decide lets pass whatever was tested, proven and scanned and has no finding.
+func (p *plant) Decide(ctx context.Context, e factory.Evidence) (factory.Decision, []factory.Document, error) {
+	d := factory.Decision{Image: e.Image.Name, Env: e.Env, Digest: e.Digest, Pass: len(e.Tests) > 0 && len(e.Compliance.Evaluations) > 0 && e.Scan.Packages > 0}
+	for _, f := range e.Scan.Findings {
+		d.Pass = false
+		d.Reasons = append(d.Reasons, factory.Reason{Rule: "vulnerability", Subject: f.Key(), Blocks: true, Text: f.Key() + " is 1 day late", Hint: "factory build --lock"})
+	}
+	vex := factory.NewDocument(factory.OpenVEX, "dev", factory.Platform{}, "application/json", []byte("{}"))
+	return d, []factory.Document{vex}, p.act(ctx, "gate", e.Image.Name)
+}
+
+func (p *plant) Sign(ctx context.Context, _ string, a factory.Approved) ([]factory.Signature, error) {
+	if !a.Valid() {
+		return nil, factory.ErrBlocked
+	}
+	return []factory.Signature{{Subject: a.Artifact.Digest}}, p.act(ctx, "sign", a.Job.Image.Name)
 }
 
 func (p *plant) Push(ctx context.Context, repository string, a factory.Artifact) error {
@@ -132,14 +162,19 @@ func (p *plant) Tag(ctx context.Context, repository string, d factory.Digest, t 
 	return nil
 }
 
-func (p *plant) AddRelease(ctx context.Context, r factory.Release) error {
+func (p *plant) AddRelease(ctx context.Context, r factory.Release) (factory.Release, error) {
 	if err := p.act(ctx, "record", r.Image); err != nil {
-		return err
+		return r, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, old := range p.releases {
+		if old.Tagged() == r.Tagged() && old.Digest == r.Digest {
+			return old, nil
+		}
+	}
 	p.releases = append(p.releases, r)
-	return nil
+	return r, nil
 }
 
 func (p *plant) SaveJob(_ context.Context, _ string, j factory.RunJob) error {
@@ -152,7 +187,7 @@ func (p *plant) SaveJob(_ context.Context, _ string, j factory.RunJob) error {
 func base(repository string) string { return repository[len("registry.example/"):] }
 
 func (p *plant) line() pipeline.Line {
-	return pipeline.Line{Resolver: p, Builder: p, Hardener: p, Packer: p, Tester: p, Signer: p, Attacher: p, Publisher: p, Verifier: p, Recorder: p,
+	return pipeline.Line{Resolver: p, Builder: p, Hardener: p, Packer: p, Tester: p, Prover: p, Scanner: p, Gate: p, Signer: p, Attacher: p, Publisher: p, Verifier: p, Recorder: p,
 		Repository: func(image string) string { return "registry.example/" + image },
 		NewID:      func() string { p.mu.Lock(); defer p.mu.Unlock(); p.ids++; return fmt.Sprint("r", p.ids) },
 		Now:        p.now,

@@ -22,10 +22,18 @@ type Journal interface {
 	SaveJob(ctx context.Context, run string, job factory.RunJob) error
 }
 
+// Rescanner looks again at the newest release of a job's image, with today's vulnerability data. It returns what came of it, in
+// one sentence.
+type Rescanner interface {
+	Rescan(ctx context.Context, job factory.Job) (string, error)
+}
+
 // Night works through a plan.
 type Night struct {
 	Maker   Maker
 	Journal Journal
+	// Rescanner is needed when the plan has jobs with the action Rescan.
+	Rescanner Rescanner
 	// Width is how many images are made at once; 0 means one.
 	Width int
 	// Events receives progress; nil discards.
@@ -109,6 +117,16 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	if ctx.Err() != nil {
 		return rj, context.Cause(ctx)
 	}
+	if job.Action == factory.Rescan {
+		found, err := n.Rescanner.Rescan(ctx, job)
+		if err != nil {
+			n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepScan, Message: err.Error()})
+			return rj, fmt.Errorf("%s %s: %w", factory.StepScan, rj.Image, err)
+		}
+		rj.Reason += "; " + found
+		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + rj.Reason})
+		return rj, nil
+	}
 	n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "rebuild: " + job.Reason})
 	release, times, err := n.Maker.Make(ctx, run, job)
 	rj.Steps = times
@@ -149,7 +167,7 @@ func (o Outcome) Verdict() string {
 		switch {
 		case o.Errors[j.Image] != nil:
 			failed = append(failed, j.Image)
-		case j.Action == factory.Keep:
+		case j.Action == factory.Keep, j.Action == factory.Rescan:
 			kept = append(kept, j.Image)
 		default:
 			released = append(released, j.Image)

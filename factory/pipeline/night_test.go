@@ -117,3 +117,29 @@ func TestCancelledNight(t *testing.T) {
 		t.Errorf("error %v, jobs %v, acts %v", err, out.Jobs, p.acts)
 	}
 }
+
+type rescans map[string]error
+
+func (r rescans) Rescan(_ context.Context, j factory.Job) (string, error) {
+	return "rescanned: 2 findings", r[j.Image.Name]
+}
+
+// A rescan keeps the image and says what it found; one that fails is its image's failure only.
+func TestRescan(t *testing.T) {
+	p := newPlant()
+	again, broken := job("a"), job("b")
+	again.Action, again.Reason = factory.Rescan, "nothing changed"
+	broken.Action, broken.Reason = factory.Rescan, "nothing changed"
+	cause := &factory.Problem{Kind: factory.ErrUnverified, What: "the database is damaged"}
+	night := pipeline.Night{Maker: p.line(), Journal: p, Rescanner: rescans{"b": cause}}
+	out, err := night.Run(t.Context(), "run", []factory.Job{again, broken})
+	if err != nil || out.State() != factory.Partial {
+		t.Fatalf("%v, %s", err, out.State())
+	}
+	if out.Verdict() != "1 kept (a), 1 failed (b)" || out.Jobs[0].Reason != "nothing changed; rescanned: 2 findings" {
+		t.Errorf("verdict %q, jobs %+v", out.Verdict(), out.Jobs)
+	}
+	if !errors.Is(out.Err(), factory.ErrUnverified) || !strings.Contains(out.Err().Error(), "scan b: the database is damaged") || len(p.acts) != 0 {
+		t.Errorf("error %v, acts %v", out.Err(), p.acts)
+	}
+}

@@ -7,7 +7,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -35,9 +37,21 @@ type (
 	Tester interface {
 		Test(context.Context, factory.Packed) (factory.Tested, error)
 	}
+	// Prover has somebody else's benchmark look at the hardened filesystem.
+	Prover interface {
+		Prove(context.Context, factory.Hardened) (factory.Proven, error)
+	}
+	// Scanner lists what is in the packed image, and which vulnerabilities are known of it, with their history.
+	Scanner interface {
+		Scan(context.Context, factory.Packed) (factory.Scanned, error)
+	}
+	// Gate decides whether an image may go into its environment. The documents tell others what it decided about.
+	Gate interface {
+		Decide(context.Context, factory.Evidence) (factory.Decision, []factory.Document, error)
+	}
 	// Signer makes signatures and attestations; it publishes nothing.
 	Signer interface {
-		Sign(ctx context.Context, repository string, t factory.Tested) ([]factory.Signature, error)
+		Sign(ctx context.Context, repository string, a factory.Approved) ([]factory.Signature, error)
 	}
 	// Attacher publishes signatures next to a digest.
 	Attacher interface {
@@ -52,9 +66,9 @@ type (
 	Verifier interface {
 		Verify(ctx context.Context, repository string, d factory.Digest) error
 	}
-	// Recorder keeps the release.
+	// Recorder keeps the release. It returns the one that stands: of the same digest under the same tag, that is the first.
 	Recorder interface {
-		AddRelease(context.Context, factory.Release) error
+		AddRelease(context.Context, factory.Release) (factory.Release, error)
 	}
 )
 
@@ -65,6 +79,9 @@ type Line struct {
 	Hardener  Hardener
 	Packer    Packer
 	Tester    Tester
+	Prover    Prover
+	Scanner   Scanner
+	Gate      Gate
 	Signer    Signer
 	Attacher  Attacher
 	Publisher Publisher
@@ -93,12 +110,49 @@ func (l Line) Make(ctx context.Context, run string, job factory.Job) (factory.Re
 	hardened := do(&w, factory.StepHarden, l.Hardener.Harden, built)
 	packed := do(&w, factory.StepPack, l.pack, hardened)
 	defer l.cleanup(packed.Artifact)
-	tested := do(&w, factory.StepTest, l.Tester.Test, packed)
-	sealed := do(&w, factory.StepSign, l.sign, tested)
+	examined := w.examine(packed)
+	approved := do(&w, factory.StepGate, l.approve, examined)
+	sealed := do(&w, factory.StepSign, l.sign, approved)
 	release := do(&w, factory.StepPublish, w.publish, sealed)
-	then(&w, factory.StepRecord, l.Recorder.AddRelease, release)
+	recorded := do(&w, factory.StepRecord, l.Recorder.AddRelease, release)
 
-	return release, w.times, w.err
+	return recorded, w.times, w.err
+}
+
+// examine tests, proves and scans at once: each looks at the same image, and none needs another's result. All three finish
+// whatever the others say, so that one night tells everything that is wrong.
+func (w *walk) examine(p factory.Packed) (e factory.Examined) {
+	if w.err != nil {
+		return e
+	}
+	tested, proven, scanned := w.branch(), w.branch(), w.branch()
+	var group sync.WaitGroup
+	group.Go(func() { e.Tested = do(tested, factory.StepTest, guarded(w.line.Tester.Test), p) })
+	group.Go(func() { e.Proven = do(proven, factory.StepProve, guarded(w.line.Prover.Prove), p.Hardened) })
+	group.Go(func() { e.Scanned = do(scanned, factory.StepScan, guarded(w.line.Scanner.Scan), p) })
+	group.Wait()
+	for _, b := range []*walk{tested, proven, scanned} {
+		w.times = append(w.times, b.times...)
+		w.err = errors.Join(w.err, b.err)
+	}
+	return e
+}
+
+// guarded makes a panic beside the walk an error, as it is one on the walk itself.
+func guarded[In, Out any](f func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	return func(ctx context.Context, in In) (out Out, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("the factory itself failed: %v", r)
+			}
+		}()
+		return f(ctx, in)
+	}
+}
+
+// branch is a walk beside w, with times and an error of its own.
+func (w *walk) branch() *walk {
+	return &walk{ctx: w.ctx, line: w.line, run: w.run, job: w.job}
 }
 
 // walk is one job on its way down the line.
@@ -136,11 +190,6 @@ func do[In, Out any](w *walk, step factory.StepName, f func(context.Context, In)
 	return out
 }
 
-// then is do for a step without a result.
-func then[In any](w *walk, step factory.StepName, f func(context.Context, In) error, in In) {
-	do(w, step, func(ctx context.Context, in In) (struct{}, error) { return struct{}{}, f(ctx, in) }, in)
-}
-
 // pack writes the image, and raises the alarm when the same inputs gave another digest than last time.
 func (l Line) pack(ctx context.Context, h factory.Hardened) (factory.Packed, error) {
 	packed, err := l.Packer.Pack(ctx, h)
@@ -161,12 +210,42 @@ func (l Line) cleanup(a factory.Artifact) {
 	}
 }
 
-func (l Line) sign(ctx context.Context, t factory.Tested) (factory.Sealed, error) {
-	repository := l.Repository(t.Job.Image.Name)
-	sigs, err := l.Signer.Sign(ctx, repository, t)
+// approve asks the gate of the job's environment.
+func (l Line) approve(ctx context.Context, e factory.Examined) (factory.Approved, error) {
+	d, documents, err := l.Gate.Decide(ctx, factory.Evidence{
+		Image: e.Job.Image, Env: e.Job.Env, Digest: e.Artifact.Digest, Source: e.Job.Source, Tests: e.Results, Controls: e.Controls,
+		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At,
+	})
+	if err != nil {
+		return factory.Approved{}, err
+	}
+	if !d.Pass {
+		return factory.Approved{}, Blocked(d)
+	}
+	return factory.Approve(e, d, documents...)
+}
+
+// Blocked is a decision that blocks, as an error that gives every reason. It is nil when d passes.
+func Blocked(d factory.Decision) error {
+	if d.Pass {
+		return nil
+	}
+	errs := []error{}
+	for _, r := range d.Blocking() {
+		errs = append(errs, &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s is not let into %s: %s", d.Image, d.Env, r.Text), Hint: r.Hint})
+	}
+	if len(errs) == 0 {
+		return &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s is not let into %s, and nobody says why", d.Image, d.Env)}
+	}
+	return errors.Join(errs...)
+}
+
+func (l Line) sign(ctx context.Context, a factory.Approved) (factory.Sealed, error) {
+	repository := l.Repository(a.Job.Image.Name)
+	sigs, err := l.Signer.Sign(ctx, repository, a)
 	return factory.Sealed{
-		Tested: t, Repository: repository, Signatures: sigs,
-		Tag: factory.Tag{Date: factory.DateOf(t.At), Hash: t.Job.Source.Hash, Env: t.Job.Env},
+		Approved: a, Repository: repository, Signatures: sigs,
+		Tag: factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Source.Hash, Env: a.Job.Env},
 	}, err
 }
 
@@ -197,5 +276,6 @@ func (w *walk) release(s factory.Sealed) factory.Release {
 		Source: s.Job.Source, Reason: s.Job.Reason, Created: w.line.Now().UTC(), Run: w.run, Supersedes: s.Job.Supersedes,
 		Artifact: s.Artifact, Lock: s.Lock, Controls: s.Controls, Tests: s.Results,
 		Signatures: s.Signatures, Steps: w.times, Inputs: s.Inputs,
+		Compliance: s.Proven.Compliance, Scan: s.Scanned.Scan, Decision: s.Decision, Documents: s.Documents(),
 	}
 }
