@@ -18,12 +18,13 @@ type catalogueFile struct {
 	Roles     []string `yaml:"roles"`
 	Playbook  string   `yaml:"playbook"`
 	Controls  []struct {
-		ID       string   `yaml:"id"`
-		Title    string   `yaml:"title"`
-		Level    int      `yaml:"level"`
-		Scope    []string `yaml:"scope"`
-		Releases []string `yaml:"releases"`
-		Reason   string   `yaml:"reason"`
+		ID        string   `yaml:"id"`
+		Title     string   `yaml:"title"`
+		Level     int      `yaml:"level"`
+		Scope     []string `yaml:"scope"`
+		Releases  []string `yaml:"releases"`
+		Reason    string   `yaml:"reason"`
+		Explained string   `yaml:"explained"`
 	} `yaml:"controls"`
 }
 

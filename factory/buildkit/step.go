@@ -72,13 +72,17 @@ func (c *Client) run(ctx context.Context, s factory.Step, fresh string) (factory
 		return res, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	res.Cached = w.cached[s.Name]
+	if s.InToolbox {
+		res.Root = s.Root
+		return res, nil
+	}
 	res.Root, err = marshal(ctx, exec.Root(), s.Root.Platform)
 	return res, err
 }
 
 // exec describes the step.
 func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.ExecState, error) {
-	root, err := unmarshal(s.Root)
+	root, mounts, err := c.roots(s)
 	if err != nil {
 		return llb.ExecState{}, err
 	}
@@ -113,21 +117,33 @@ func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.Ex
 		opts = append(opts, llb.AddMount(t, llb.Scratch(), llb.Tmpfs()))
 	}
 	opts = append(opts, mountFiles(files)...)
-	if s.Toolbox {
-		box, err := c.Toolbox()
-		if err != nil {
-			return llb.ExecState{}, err
-		}
-		st, err := unmarshal(box)
-		if err != nil {
-			return llb.ExecState{}, err
-		}
-		opts = append(opts, llb.AddMount(factory.ToolboxMount, st, llb.Readonly))
-	}
+	opts = append(opts, mounts...)
 	if s.Output != "" {
 		opts = append(opts, llb.AddMount(s.Output, llb.Scratch()))
 	}
 	return root.Run(opts...), nil
+}
+
+// roots returns the filesystem that the command sees, and the other one, of root and toolbox, as its mount.
+func (c *Client) roots(s factory.Step) (root llb.State, mounts []llb.RunOption, err error) {
+	if s.Toolbox && s.InToolbox {
+		return root, nil, errors.New("a step is in the toolbox or has it mounted, not both")
+	}
+	if root, err = unmarshal(s.Root); err != nil || !s.Toolbox && !s.InToolbox {
+		return root, nil, err
+	}
+	box, err := c.Toolbox()
+	if err != nil {
+		return root, nil, err
+	}
+	st, err := unmarshal(box)
+	if err != nil {
+		return root, nil, err
+	}
+	if s.InToolbox { // what is written to a mount that nobody asks for is thrown away
+		return st, []llb.RunOption{llb.AddMount(factory.TargetMount, root)}, nil
+	}
+	return root, []llb.RunOption{llb.AddMount(factory.ToolboxMount, st, llb.Readonly)}, nil
 }
 
 // mountFiles mounts files read-only, one small state per top-level directory: their content is part of the definition,

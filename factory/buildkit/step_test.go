@@ -162,6 +162,63 @@ func TestStepIsDescribedAsAsked(t *testing.T) {
 	}
 }
 
+// The command sees the toolbox, the root is a mount that it may write to, and neither keeps what it wrote.
+func TestStepInTheToolbox(t *testing.T) {
+	t.Parallel()
+	c := withToolbox(t)
+	target, err := marshal(t.Context(), llb.Scratch().File(llb.Mkfile("/etc", 0o644, nil)), amd64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := factory.Step{Name: "prove", Root: target, Args: []string{"/usr/bin/oscap"}, InToolbox: true, Tmpfs: []string{"/tmp"}, Output: "/.out",
+		Files: map[string]factory.File{"/.prove/prove.py": {Data: []byte("x")}}}
+	exec, err := c.exec(t.Context(), s, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := ops(t, exec.GetMount("/.out"))
+	e := execs(all)[0]
+	var last *pb.Op // the exec's own operation, whose inputs the mounts count
+	for _, op := range all {
+		if op.GetExec() != nil {
+			last = op
+		}
+	}
+	box, _ := c.Toolbox()
+	for _, m := range e.Mounts {
+		switch m.Dest {
+		case "/", factory.TargetMount:
+			if m.Readonly || m.Input < 0 {
+				t.Errorf("mount %v", m)
+			}
+			want := box
+			if m.Dest == factory.TargetMount {
+				want = target
+			}
+			if d := last.Inputs[m.Input].Digest; !bytes.Contains(want.State, []byte(d)) {
+				t.Errorf("%s is %s, which is not the filesystem that belongs there", m.Dest, d)
+			}
+		case factory.ToolboxMount:
+			t.Error("the toolbox is mounted a second time")
+		}
+	}
+	if args := strings.Join(e.Meta.Args, " "); args != "/usr/bin/python3 -s /.factory/run.py /.out /usr/bin/oscap" || e.Network != pb.NetMode_NONE {
+		t.Errorf("args %s, network %v", args, e.Network)
+	}
+	s.Toolbox = true
+	if _, err := c.exec(t.Context(), s, ""); err == nil {
+		t.Error("a step was described that is in the toolbox and mounts it")
+	}
+	s.Toolbox = false
+	if _, err := (&Client{}).exec(t.Context(), s, ""); err == nil {
+		t.Error("a step was described that is in no toolbox")
+	}
+	s.Root.State = []byte{0xff}
+	if _, err := c.exec(t.Context(), s, ""); err == nil {
+		t.Error("a step was described whose root cannot be read")
+	}
+}
+
 func TestRootsAreData(t *testing.T) {
 	t.Parallel()
 	c := withToolbox(t)

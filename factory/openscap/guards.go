@@ -1,0 +1,101 @@
+package openscap
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// lie is the problem of an evaluation that may not have looked.
+func lie(what, said string) *factory.Problem {
+	p := &factory.Problem{Kind: factory.ErrUnverified, What: what, Hint: "its results are not used; run again, and look at what changed in the toolbox, its content or the build service"}
+	if said = tail(said); said != "" {
+		p.Cause = errors.New(said)
+	}
+	return p
+}
+
+// read turns what a view's step left into evaluations and documents, if every guard holds.
+func read(req request, rep report, files map[string][]byte, on factory.Platform) (viewed, error) {
+	v := viewed{view: req.View, report: rep, canaries: canaries[req.View].failing()}
+	if rep.Content == "" {
+		return v, lie("the report does not say which content was used", "")
+	}
+	if len(rep.Devices) > 0 && rep.Widened == 0 {
+		return v, lie(fmt.Sprintf("the content has no device pattern that could be widened to %s", strings.Join(rep.Devices, ", ")), "")
+	}
+	for _, e := range append(slices.Clone(req.Evaluations), req.Canary) {
+		res, seconds, err := rep.result(e, files)
+		if err != nil {
+			return v, fmt.Errorf("%s: %w", e.Name, err)
+		}
+		if v.benchmark != "" && (v.benchmark != res.benchmark || v.version != res.version || v.tool != res.tool) {
+			return v, fmt.Errorf("%s: %w", e.Name, lie("another benchmark or tool than in the evaluation before", ""))
+		}
+		v.benchmark, v.version, v.tool = res.benchmark, res.version, res.tool
+		if e.Name == req.Canary.Name {
+			return v, canaries[req.View].judge(res.rules)
+		}
+		done := factory.Evaluation{View: req.View, Level: e.level, Profile: e.Profile, Platform: on, Rules: res.rules, Seconds: seconds}
+		v.evaluations = append(v.evaluations, done)
+		name := on.String() + " " + done.Name()
+		v.documents = append(v.documents,
+			factory.NewDocument(factory.ARF, name, on, "application/xml", files[e.Name+".arf.xml"]),
+			factory.NewDocument(factory.ComplianceHTML, name, on, "text/html", files[e.Name+".html"]))
+	}
+	return v, nil
+}
+
+// result reads what one run of oscap left, if its guards hold.
+func (r report) result(e evaluation, files map[string][]byte) (result, float64, error) {
+	i := slices.IndexFunc(r.Runs, func(x ran) bool { return x.Name == e.Name })
+	if i < 0 {
+		return result{}, 0, lie("it was not run", "")
+	}
+	run := r.Runs[i]
+	switch {
+	case run.Exit != 0 && run.Exit != 2: // 2: a rule failed
+		return result{}, 0, lie(fmt.Sprintf("oscap ended with exit %d", run.Exit), run.Stderr)
+	case strings.Contains(run.Stderr, "fsdev_init() failed"):
+		return result{}, 0, lie("oscap did not find the local filesystems (fsdev_init() failed), so it did not walk them", run.Stderr)
+	case e.Report && len(files[e.Name+".html"]) == 0:
+		return result{}, 0, lie("oscap left no HTML report", run.Stderr)
+	}
+	for _, file := range []string{e.Name + ".arf.xml", e.Name + ".html"} {
+		if n := len(files[file]); n > maxDocument {
+			return result{}, 0, lie(fmt.Sprintf("%s has %d bytes", file, n), "")
+		}
+	}
+	res, err := parseARF(files[e.Name+".arf.xml"])
+	if err != nil {
+		return res, 0, lie("its result cannot be read: "+err.Error(), run.Stderr)
+	}
+	return res, run.Seconds, r.counts(e, res)
+}
+
+// counts refuses a result that is about something else, or about nothing.
+func (r report) counts(e evaluation, res result) error {
+	if res.profile != e.Profile {
+		return lie(fmt.Sprintf("profile %.120q was evaluated, not %s", res.profile, e.Profile), "")
+	}
+	score := factory.Evaluation{Rules: res.rules}.Score()
+	if score.Applicable() == 0 {
+		return lie(fmt.Sprintf("none of %d rules applies: the content does not take this root filesystem for what it is", len(res.rules)), "")
+	}
+	if len(e.Rules) == 0 {
+		return nil
+	}
+	for _, id := range e.Rules {
+		id = strings.TrimPrefix(id, prefix)
+		if !slices.Contains(r.Missing, id) && !slices.ContainsFunc(res.rules, func(o factory.RuleOutcome) bool { return o.Rule == id }) {
+			return lie(fmt.Sprintf("rule %s has no result", id), "")
+		}
+	}
+	if want := len(e.Rules); len(res.rules) > want {
+		return lie(fmt.Sprintf("%d rules have a result, and %d were asked for", len(res.rules), want), "")
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+"""Evaluate a root filesystem with OpenSCAP, seen one way.
+
+usage: prove.py REQUEST OUTPUT
+
+REQUEST is JSON (type request in step.go). OUTPUT gets report.json, and NAME.arf.xml and NAME.html of every evaluation. The root
+filesystem is a throwaway copy and is changed: see CORRECTIONS and VIEWS. Nothing is judged here: that is done by whoever
+reads the report.
+"""
+import concurrent.futures
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+OSCAP = "/usr/bin/oscap"
+PREFIX = "xccdf_org.ssgproject.content_rule_"
+CONTENT = "/tmp/content.xml"
+DEVICE = b"^/dev/.*$"
+LIMIT = 64 << 10  # bytes kept of what oscap prints
+MACHINE = """
+Package: linux-base
+Status: install ok installed
+Maintainer: none
+Architecture: all
+Version: 1
+Description: stands for a kernel while the machine view is evaluated
+
+"""
+
+
+def take_away(path):
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def link(path, to):
+    take_away(path)
+    os.symlink(to, path)
+
+
+def write(path, text, mode="w"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, mode) as f:
+        f.write(text)
+
+
+# What makes oscap measure at all in a build step. Each is named in the request, so that leaving one out can be tried.
+
+def correct_proc(job):
+    """The partition and environment probes need a real procfs below the root."""
+    link(job.target + "/proc", "/proc")
+
+
+def correct_mtab(job):
+    """The file walk asks the toolbox's mtab which filesystems are local."""
+    link("/etc/mtab", "/proc/self/mounts")
+
+
+def correct_device(job):
+    """File walks only enter mounts of devices that the content names; a build's root is on none of these."""
+    with open("/proc/self/mounts") as f:
+        mounts = [line.split() for line in f]
+    # The last mount on a path is the one that is seen.
+    devices = {m[1]: m[0] for m in mounts if m[1] in ("/", job.target)}
+    job.devices = sorted({d for d in devices.values() if not d.startswith("/dev/")})
+    wide = "^(" + "|".join(["/dev/.*"] + [re.escape(d) for d in job.devices]) + ")$"
+    job.widened = job.content.count(b">" + DEVICE + b"<")
+    job.content = job.content.replace(b">" + DEVICE + b"<", b">" + wide.encode() + b"<")
+
+
+CORRECTIONS = {"proc": correct_proc, "mtab": correct_mtab, "device": correct_device}
+
+
+# How a root filesystem tells the content what it is.
+
+def as_container(job):
+    write(job.target + "/run/.containerenv", "")
+
+
+def as_machine(job):
+    for marker in ("/run/.containerenv", "/.dockerenv"):
+        take_away(job.target + marker)
+    write(job.target + "/var/lib/dpkg/status", MACHINE, "a")
+
+
+VIEWS = {"container": as_container, "extended": as_machine}
+
+
+# What a canary evaluation must find.
+
+def plant_world_writable(job):
+    path = job.target + "/usr/share/.canary/world-writable"
+    write(path, "")
+    os.chmod(path, 0o666)
+
+
+def plant_unowned(job):
+    path = job.target + "/usr/share/.canary/unowned"
+    write(path, "")
+    os.chown(path, 4242424, 4242424)
+
+
+def plant_root_path(job):
+    path = job.target + "/usr/local/.canary"
+    os.makedirs(path)
+    os.chmod(path, 0o777)
+    job.path = "/usr/local/.canary:" + job.path
+
+
+def plant_open_log(job):
+    path = job.target + "/var/log/gdm/.canary"
+    write(path, "")
+    os.chmod(path, 0o666)
+
+
+def plant_second_root(job):
+    write(job.target + "/etc/passwd", "canary:x:0:0::/root:/bin/sh\n", "a")
+
+
+PLANTS = {"world-writable": plant_world_writable, "unowned": plant_unowned, "root-path": plant_root_path,
+          "open-log": plant_open_log, "second-root": plant_second_root}
+
+
+class Job:
+    def __init__(self, request, out):
+        self.out, self.target, self.path = out, request["target"], request["path"]
+        with open(request["content"], "rb") as f:
+            self.content = f.read()
+        self.digest = "sha256:" + hashlib.sha256(self.content).hexdigest()
+        self.devices, self.widened, self.left_out, self.missing = [], 0, 0, set()
+
+    def existing(self, rules):
+        """Leaves out, and remembers, rules that the content does not have."""
+        missing = {r for r in rules if b' id="%s"' % r.encode() not in self.content}
+        self.missing |= missing
+        return [r for r in rules if r not in missing]
+
+    def slim(self):
+        """Leaves out what no evaluation reads and every report pays for: remediations, and references to other standards."""
+        for pattern in (rb"<xccdf-1\.2:fix [^>]*?>.*?</xccdf-1\.2:fix>\s*",
+                        rb'<xccdf-1\.2:reference href="(?!https://www\.cisecurity\.org/benchmark/)[^"]*">[^<]*</xccdf-1\.2:reference>\s*'):
+            self.content, n = re.subn(pattern, b"", self.content, flags=re.S)
+            self.left_out += n
+
+    def evaluate(self, run):
+        args = [OSCAP, "xccdf", "eval", "--skip-valid", "--profile", run["profile"], "--thin-results",
+                "--results-arf", "%s/%s.arf.xml" % (self.out, run["name"])]
+        if run["report"]:
+            args += ["--report", "%s/%s.html" % (self.out, run["name"])]
+        for rule in run["rules"]:
+            args += ["--rule", rule]
+        began = time.monotonic()
+        env = {"PATH": self.path, "LC_ALL": "C.UTF-8", "OSCAP_PROBE_ROOT": self.target}
+        p = subprocess.run(args + [CONTENT], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return {"name": run["name"], "exit": p.returncode if p.returncode >= 0 else 128 - p.returncode,
+                "seconds": round(time.monotonic() - began, 2), "stderr": p.stderr[:LIMIT].decode("utf-8", "replace")}
+
+
+def main():
+    with open(sys.argv[1]) as f:
+        request = json.load(f)
+    job = Job(request, sys.argv[2])
+    for name in request["corrections"]:
+        CORRECTIONS[name](job)
+    job.slim()
+    for run in request["evaluations"] + [request["canary"]]:
+        run["rules"] = job.existing(run["rules"] or [])
+    with open(CONTENT, "wb") as f:
+        f.write(job.content)
+    job.content = b""
+    VIEWS[request["view"]](job)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(pool.map(job.evaluate, request["evaluations"]))
+    # Only now, and in the very same root: a canary in another one would prove nothing about this one.
+    for name in request["plants"]:
+        PLANTS[name](job)
+    runs.append(job.evaluate(request["canary"]))
+    with open(job.out + "/report.json", "w") as f:
+        json.dump({"schema": 1, "content": job.digest, "devices": job.devices, "widened": job.widened, "leftOut": job.left_out,
+                   "missing": sorted(r.removeprefix(PREFIX) for r in job.missing), "runs": runs}, f)
+
+
+main()
