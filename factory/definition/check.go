@@ -8,19 +8,23 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// checkImage finds what no single value shows.
-func (l *loader) checkImage(f imageFile) {
+// checkParts finds what no single value shows and what is wrong whatever else an image is made of.
+func (l *loader) checkParts(f imageFile) {
 	l.checkArchives(f.Archives)
 	p := f.Packages
-	if !p.Essential && len(p.Include) == 0 {
-		l.problems.add(p.Where, "set essential: true, or include packages", "packages: nothing is to be installed")
-	}
 	for _, e := range p.Exclude {
 		if i := slices.IndexFunc(p.Include, func(t text) bool { return t.Value == e.Value }); i >= 0 {
 			l.problems.add(e.At, "decide for one", "packages: %s is excluded here and included in %s", e.Value, p.Include[i].At)
 		}
 	}
 	l.checkUsers(f.Users)
+}
+
+// checkImage finds what an image as a whole lacks.
+func (l *loader) checkImage(f imageFile) {
+	if p := f.Packages; !p.Essential && len(p.Include) == 0 {
+		l.problems.add(p.Where, "set essential: true, or include packages", "packages: nothing is to be installed")
+	}
 	if f.Kind.Value == string(factory.KindBase) {
 		l.checkBase(f)
 	} else if f.Hardening.Where.Line > 0 {

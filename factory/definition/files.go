@@ -131,16 +131,19 @@ type userTestFile struct {
 // waiversFile is baseimages/<name>/waivers.yaml.
 type waiversFile struct {
 	Where   factory.Position
+	Image   text         `yaml:"image" is:"image" need:"yes" doc:"The image that they are for, which is the folder's name: a file that was copied from another image waives nothing."`
 	Waivers []waiverFile `yaml:"waivers" doc:"Vulnerabilities and rules that are accepted for a time."`
 }
 
 type waiverFile struct {
 	Where    factory.Position
-	ID       text   `yaml:"id" is:"accepted" need:"yes" doc:"The vulnerability (CVE-2026-1234) or the XCCDF rule."`
+	ID       text   `yaml:"id" is:"accepted" need:"yes" doc:"The vulnerability (CVE-2026-1234) or the XCCDF rule (accounts_tmout)."`
 	Packages []text `yaml:"packages" is:"package" doc:"The packages it is accepted for; all when empty."`
 	Reason   text   `yaml:"reason" is:"line" need:"yes" doc:"Why it is accepted, in one line."`
 	By       text   `yaml:"by" is:"line" need:"yes" doc:"Who accepted it."`
 	Until    text   `yaml:"until" is:"date" need:"yes" doc:"The last day on which it is accepted, UTC."`
+
+	Justification text `yaml:"justification" enum:"component_not_present,vulnerable_code_not_present,vulnerable_code_not_in_execute_path,vulnerable_code_cannot_be_controlled_by_adversary,inline_mitigations_already_exist" doc:"Why the image is not affected by the vulnerability, in OpenVEX's words. Without it the image counts as affected, and the risk as accepted."`
 }
 
 // ownersFile is baseimages/owners.yaml.
@@ -181,4 +184,6 @@ type controlFile struct {
 	Scope    []text `yaml:"scope" enum:"container,vm" need:"yes" doc:"Where it can have an effect."`
 	Releases []text `yaml:"releases" is:"release" doc:"The releases it applies to; all when empty."`
 	Reason   text   `yaml:"reason" is:"line" need:"yes" doc:"Why it matters, in one line."`
+	// Explained answers what factory hardening lint would say of it.
+	Explained text `yaml:"explained" is:"line" doc:"Why it is in order that no benchmark content knows it, or that it never changes a stock image."`
 }

@@ -92,8 +92,35 @@ users:
   - {name: root, uid: 0, gid: 0, home: /root, shell: /bin/bash}
 setuid: [/usr/bin/su]
 `,
-		"baseimages/small/waivers.yaml": `waivers:
+		"baseimages/small/waivers.yaml": `image: small
+waivers:
   - {id: CVE-2026-1234, packages: [openssl], reason: not reachable, by: linux, until: 2026-12-31}
+`,
+		"baseimages/policy.yaml": `dev:
+  pack: quick
+  unknown: high
+  compliance:
+    - {view: container, level: 2, maxFail: 1, minApplicable: 100}
+    - {view: container, level: 1, maxFail: 0, minApplicable: 90}
+  tests: true
+  committed: false
+  database: {kinds: [trivy, archive], maxAge: 48h}
+  endOfLife: warn
+staging:
+  like: dev
+  committed: true
+prod:
+  like: staging
+  clock: published
+  unknown: never
+  compliance: []
+  database: {kinds: [trivy], maxAge: 1d, archiveMaxAge: 7d}
+  endOfLife: block
+`,
+		"baseimages/packs/quick.yaml": `pack: quick
+source: {title: A Standard, date: 2026-01-02, url: "https://example.com/standard"}
+clock: fix-available
+deadlines: {critical: 3, high: 7, low: 180}
 `,
 		"baseimages/box/image.yaml": `use: [debian]
 kind: toolbox

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		for _, part := range []any{&imageFile{}, &testsFile{}, &waiversFile{}, &ownersFile{}, &sharedFile{}, &profileFile{}} {
+		for _, part := range []any{&imageFile{}, &testsFile{}, &waiversFile{}, &ownersFile{}, &sharedFile{}, &profileFile{}, &policiesFile{}, &packFile{}} {
 			var d decoder
 			d.decode(n, part)
 			for _, p := range d.problems {
@@ -93,4 +93,39 @@ func TestLevenshtein(t *testing.T) {
 			t.Errorf("%.10q and %.10q: %d, want %d", c.a, c.b, got, c.want)
 		}
 	}
+}
+
+// Whatever stands in policy.yaml and a pack: there are three policies that can be applied, or problems with their places.
+func FuzzPolicies(f *testing.F) {
+	const policy = "dev:\n  pack: p\n  unknown: never\n  compliance: [{view: container, level: 1, maxFail: 0, minApplicable: 1}]\n  tests: true\n  committed: false\n" +
+		"  database: {kinds: [archive], maxAge: 7d}\n  endOfLife: warn\nstaging: {like: dev}\nprod: {like: staging, unknown: high}\n"
+	const pack = "pack: p\nsource: {title: T, date: 2026-01-02}\nclock: published\ndeadlines: {high: 7}\n"
+	f.Add([]byte(policy), []byte(pack))
+	f.Add([]byte("dev: {like: prod}\nstaging: {like: staging}\nprod: {like: dev}\n"), []byte("pack: q\ndeadlines: {}\n"))
+	f.Add([]byte("dev:\n"), []byte("deadlines: {critical: 9, low: 1}\n"))
+	f.Fuzz(func(t *testing.T, policy, pack []byte) {
+		l := &loader{}
+		packs := map[string]*packFile{}
+		if n, err := parse("pack.yaml", pack); err == nil {
+			packs["p"] = l.pack("p", n)
+		}
+		n, err := parse("policy.yaml", policy)
+		if err != nil {
+			return
+		}
+		all := l.policies(n, packs)
+		for _, p := range l.problems {
+			if p.What == "" || p.Where.Line < 1 || p.Where.Column < 1 {
+				t.Fatalf("a problem without a place: %v", p)
+			}
+		}
+		if len(l.problems) == 0 && len(all) != 3 {
+			t.Fatalf("%d policies and no problem", len(all))
+		}
+		for env, p := range all {
+			if p.Env != env || p.Digest == "" || len(p.Deadlines) == 0 || p.Database.MaxAge < 1 || len(p.Database.Kinds) == 0 || p.Clock == "" || p.Unknown == "" {
+				t.Fatalf("%+v", p)
+			}
+		}
+	})
 }

@@ -29,15 +29,19 @@ func (l *loader) image(name string) factory.Image {
 		return img
 	}
 	img.Where = own.at
-	n, used := l.continued(own, "image", reflect.TypeFor[imageFile]())
+	n, used, whole := l.continued(own, "image", reflect.TypeFor[imageFile]())
 	img.Inputs = append(img.Inputs, used...)
-	if n == nil {
-		return img
-	}
 	var f imageFile
 	before := len(l.problems)
-	l.decode(n, &f, false)
-	if len(l.problems) == before {
+	l.decode(n, &f, !whole)
+	switch {
+	case len(l.problems) > before:
+		img.Kind = factory.Kind(f.Kind.Value)
+	case !whole:
+		img.Kind = factory.Kind(f.Kind.Value)
+		l.checkParts(f)
+	default:
+		l.checkParts(f)
 		l.checkImage(f)
 		fill(&img, f)
 		img.Inputs = append(img.Inputs, l.checkHardening(f)...)
@@ -138,8 +142,17 @@ func (l *loader) waivers(name string) (all []factory.Waiver) {
 	}
 	var f waiversFile
 	l.decode(n, &f, false)
+	if f.Image.Value != "" && f.Image.Value != name {
+		l.problems.add(f.Image.At, "what is accepted for one image is not for another: write image: "+name+" when each waiver below is meant for it", "image: expected %s, the folder's name, found %.80q", name, f.Image.Value)
+	}
 	for _, w := range f.Waivers {
-		all = append(all, factory.Waiver{ID: w.ID.Value, Packages: sorted(w.Packages), Reason: w.Reason.Value, By: w.By.Value, Until: day(w.Until), Where: w.Where})
+		if w.Justification.Value != "" && isRule(w.ID.Value) {
+			l.problems.add(w.Justification.At, "remove it", "waivers.justification: %s is a rule, and only a vulnerability has one", w.ID.Value)
+		}
+		all = append(all, factory.Waiver{
+			ID: w.ID.Value, Packages: sorted(w.Packages), Reason: w.Reason.Value, By: w.By.Value, Until: day(w.Until),
+			Justification: w.Justification.Value, Where: w.Where,
+		})
 	}
 	return all
 }

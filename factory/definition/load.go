@@ -38,6 +38,7 @@ func Load(dir string) (Set, error) {
 	l.readShared()
 	l.checkOwners()
 	wrong := l.checkCodeowners(l.readCodeowners())
+	l.checkPolicies()
 	for _, name := range l.names {
 		before := len(l.problems)
 		img := l.image(name)
@@ -103,7 +104,7 @@ func (l *loader) find() error {
 	if err != nil {
 		return err
 	}
-	l.files = []string{"owners.yaml", "schema.json", "README.md", "shared"}
+	l.files = []string{"owners.yaml", "policy.yaml", "schema.json", "README.md", "shared", "packs"}
 	for _, e := range entries {
 		at := factory.Position{File: path.Join(folder, e.Name())}
 		switch {
@@ -215,32 +216,29 @@ func (l *loader) parts(n *node) []text {
 	return slices.Concat(image.Use, tests.Use)
 }
 
-// continued lays a file's own document over the parts of the shared files that it uses, and names those. It returns nil
-// when one of them cannot be used, because what is missing then is no fault of this file.
-func (l *loader) continued(n *node, part string, t reflect.Type) (whole *node, used []string) {
+// continued lays a file's own document over the parts of the shared files that it uses, and names those. It is not whole
+// when one of them cannot be used: what is missing then is no fault of this file.
+func (l *loader) continued(n *node, part string, t reflect.Type) (all *node, used []string, whole bool) {
 	var base *node
-	broken := false
+	whole = true
 	for _, item := range n.get("use").list() {
 		shared, ok := l.shared[item.text]
 		switch {
 		case item.kind != textNode: // decoding tells
 		case !ok:
 			l.problems.add(item.at, nearest(item.text, slices.Collect(maps.Keys(l.shared))), "use: there is no %s/shared/%.80s.yaml", folder, item.text)
-			broken = true
+			whole = false
 		case shared == nil:
 			l.problems.add(item.at, "mend that file first", "use: %s/shared/%s.yaml cannot be read", folder, item.text)
-			broken = true
+			whole = false
 		default:
 			used = append(used, folder+"/shared/"+item.text+".yaml")
 			base = merge(base, shared.get(part), t, "")
 		}
 	}
-	if broken {
-		return nil, used
-	}
 	merged := *merge(base, n, t, "")
 	merged.at = n.at
-	return &merged, used
+	return &merged, used, whole
 }
 
 func (n *node) list() []*node {

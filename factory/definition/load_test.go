@@ -69,7 +69,7 @@ func TestLoad(t *testing.T) {
 			Users:    []factory.UserTest{{Name: "root", Home: "/root", Shell: "/bin/bash"}},
 			Setuid:   []string{"/usr/bin/su"}, NonRoot: true,
 		},
-		Waivers: []factory.Waiver{{ID: "CVE-2026-1234", Packages: []string{"openssl"}, Reason: "not reachable", By: "linux", Until: day("2026-12-31"), Where: at("small/waivers.yaml", 2, 5)}},
+		Waivers: []factory.Waiver{{ID: "CVE-2026-1234", Packages: []string{"openssl"}, Reason: "not reachable", By: "linux", Until: day("2026-12-31"), Where: at("small/waivers.yaml", 3, 5)}},
 		Inputs: []string{"ansible/ansible.cfg", "ansible/profiles/cis_debian.yaml", "ansible/roles/common", "ansible/site.yml",
 			"baseimages/shared/debian.yaml", "baseimages/small"},
 		Where: at("small/image.yaml", 1, 1),
@@ -100,7 +100,7 @@ func TestLoadTellsEverything(t *testing.T) {
 	t.Parallel()
 	files := edited(t, "baseimages/small/image.yaml", "kind: base", "kind: bass")
 	files["baseimages/small/image.yaml"] = strings.Replace(files["baseimages/small/image.yaml"], "uid: 65532", "uid: many", 1)
-	files["baseimages/small/waivers.yaml"] = "waivers:\n  - {id: nonsense id}\n"
+	files["baseimages/small/waivers.yaml"] = "image: small\nwaivers:\n  - {id: nonsense id}\n"
 	set, err := load(t, files)
 	var got []string
 	for _, p := range factory.Problems(err) {
@@ -110,14 +110,42 @@ func TestLoadTellsEverything(t *testing.T) {
 		}
 	}
 	want := []string{
-		"baseimages/small/image.yaml:2:7", "baseimages/small/image.yaml:16:26", "baseimages/small/waivers.yaml:2:5",
-		"baseimages/small/waivers.yaml:2:5", "baseimages/small/waivers.yaml:2:5", "baseimages/small/waivers.yaml:2:10",
+		"baseimages/small/image.yaml:2:7", "baseimages/small/image.yaml:16:26", "baseimages/small/waivers.yaml:3:5",
+		"baseimages/small/waivers.yaml:3:5", "baseimages/small/waivers.yaml:3:5", "baseimages/small/waivers.yaml:3:10",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v: %v", got, err)
 	}
 	if len(set.Images) != 1 || set.Images[0].Name != "box" {
 		t.Errorf("the image that is in order is missing: %+v", set.Images)
+	}
+}
+
+// What cannot be pulled hides no mistake of the file's own, nor those in the files beside it.
+func TestUnknownUseHidesNothing(t *testing.T) {
+	t.Parallel()
+	files := edited(t, "baseimages/small/image.yaml", "use: [debian]", "use: [debain]")
+	files["baseimages/small/image.yaml"] = strings.NewReplacer("uid: 65532", "uid: many", "summary:", "sumary:").Replace(files["baseimages/small/image.yaml"])
+	files["baseimages/small/tests.yaml"] = strings.NewReplacer("use: [debian]", "use: [nothing]", "exit: 0", "exit: 256").Replace(files["baseimages/small/tests.yaml"])
+	files["baseimages/small/waivers.yaml"] = "image: box\n"
+	_, err := load(t, files)
+	var got []string
+	for _, p := range factory.Problems(err) {
+		got = append(got, p.Where.String())
+	}
+	want := []string{
+		"baseimages/small/image.yaml:1:7", "baseimages/small/image.yaml:3:1", "baseimages/small/image.yaml:16:26",
+		"baseimages/small/tests.yaml:1:7", "baseimages/small/tests.yaml:6:11", "baseimages/small/waivers.yaml:1:8",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v: %v", got, want, err)
+	}
+	// what the missing file would bring is not told as missing, what contradicts itself is
+	files = edited(t, "baseimages/small/image.yaml", "use: [debian]", "use: [debain]")
+	files["baseimages/small/image.yaml"] = strings.Replace(files["baseimages/small/image.yaml"], "exclude: [mount]", "exclude: [tzdata]", 1)
+	_, err = load(t, files)
+	if all := factory.Problems(err); len(all) != 2 || !strings.Contains(all[1].What, "tzdata is excluded here") {
+		t.Errorf("%v", err)
 	}
 }
 

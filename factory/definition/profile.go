@@ -36,7 +36,9 @@ type Control struct {
 	Scope    []string // container, vm or both: where it can have an effect
 	Releases []string // of the distribution; empty means all
 	Reason   string
-	Where    factory.Position
+	// Explained answers what Profile.Lint would say of it; empty = nothing to explain.
+	Explained string
+	Where     factory.Position
 }
 
 // In reports whether the control is asked for and can have an effect in a scope, on a release, at a level.
@@ -105,7 +107,7 @@ func (l *loader) profile(name string, at factory.Position) *Profile {
 	}
 	p := &Profile{Name: name, Benchmark: f.Benchmark.Value, Roles: plain(f.Roles), Playbook: f.Playbook.Value, Where: f.Where}
 	for _, c := range f.Controls {
-		p.Controls = append(p.Controls, Control{ID: c.ID.Value, Title: c.Title.Value, Level: c.Level.Value, Scope: sorted(c.Scope), Releases: sorted(c.Releases), Reason: c.Reason.Value, Where: c.Where})
+		p.Controls = append(p.Controls, Control{ID: c.ID.Value, Title: c.Title.Value, Level: c.Level.Value, Scope: sorted(c.Scope), Releases: sorted(c.Releases), Reason: c.Reason.Value, Explained: c.Explained.Value, Where: c.Where})
 	}
 	l.profiles[name] = p
 	return p

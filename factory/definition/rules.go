@@ -16,6 +16,7 @@ type rule struct {
 	pattern string
 	length  int                 // bytes at most; 0 means 4096
 	check   func(string) string // returns what is wrong beyond the pattern; optional
+	advice  func(string) string // returns what to write instead of what the pattern refuses; optional
 	compile *regexp.Regexp
 }
 
@@ -55,7 +56,10 @@ var rules = compiled(map[string]rule{
 	"playbook":  {want: "the name of a file in ansible, like site.yml", pattern: `^[a-z0-9_][a-z0-9_-]*\.ya?ml$`},
 	"control":   {want: `a control's id in quotes, like "5.4.1.1"`, pattern: `^[0-9]+(\.[0-9]+)+$`, length: 32},
 	"date":      {want: "a day, like 2026-11-23", pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`, check: checkDate},
-	"accepted":  {want: "a vulnerability (CVE-2026-1234) or an XCCDF rule", pattern: `^((CVE-[0-9]{4}-[0-9]{4,}|[A-Z]+(-[A-Za-z0-9.]+)+)|[a-z][A-Za-z0-9_.-]*)$`, length: 200},
+	"accepted":  {want: "a vulnerability (CVE-2026-1234) or an XCCDF rule (accounts_tmout)", pattern: `^(CVE-[0-9]{4}-[0-9]{4,}|[A-Z][A-Z0-9]*(-[A-Za-z0-9.+~:_]+)+|[a-z][a-z0-9_]*)$`, length: 200, check: checkAccepted, advice: adviseAccepted},
+	"pack":      {want: "the name of a file in baseimages/packs, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"link":      {want: "an https URL", pattern: `^https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?$`},
+	"age":       {want: "an age in hours or days, like 48h or 7d", pattern: `^[1-9][0-9]{0,3}[hd]$`},
 	"mode":      {want: `four octal digits in quotes, like "0644"`, pattern: `^[0-7]{4}$`},
 	"owner":     {want: "user:group by name, like root:shadow", pattern: `^[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*$`},
 	"regexp":    {want: "a regular expression (RE2)", pattern: ``, check: checkRegexp},
@@ -75,7 +79,10 @@ func compiled(all map[string]rule) map[string]rule {
 
 func (r rule) ok(s string) (detail string, ok bool) {
 	if len(s) > r.length || !r.compile.MatchString(s) {
-		return "", false
+		if r.advice != nil {
+			detail = r.advice(s)
+		}
+		return detail, false
 	}
 	if r.check != nil {
 		if detail = r.check(s); detail != "" {
@@ -95,6 +102,44 @@ func cleanPath(s string) string {
 func checkDate(s string) string {
 	if d, err := factory.ParseDate(s); err != nil || d.Time().Before(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) {
 		return "there is no such day"
+	}
+	return ""
+}
+
+// xccdfRule is what the benchmark's content puts before a rule's name.
+const xccdfRule = "xccdf_org.ssgproject.content_rule_"
+
+var (
+	cve     = regexp.MustCompile(`^CVE-([0-9]{4})-[0-9]{4,}$`)
+	anyCase = regexp.MustCompile(`(?i)^(cve|ghsa|dsa|dla|temp|debsec|rhsa|alas)[-0-9]`)
+)
+
+// checkAccepted refuses what looks like a CVE and is none: nothing would ever match it.
+func checkAccepted(s string) string {
+	if !strings.HasPrefix(s, "CVE-") {
+		return ""
+	}
+	m := cve.FindStringSubmatch(s)
+	switch {
+	case m == nil:
+		return "a CVE has a year and at least four digits: CVE-2026-0123"
+	case m[1] < "1999":
+		return "the first CVEs are of 1999"
+	}
+	return ""
+}
+
+// isRule tells an XCCDF rule from a vulnerability.
+func isRule(accepted string) bool {
+	return accepted != "" && accepted[0] >= 'a' && accepted[0] <= 'z'
+}
+
+func adviseAccepted(s string) string {
+	if name, ok := strings.CutPrefix(s, xccdfRule); ok {
+		return "write the rule without the content's prefix: " + name
+	}
+	if anyCase.MatchString(s) && s != strings.ToUpper(s) && !strings.HasPrefix(strings.ToUpper(s), "GHSA") {
+		return "write it in capitals: " + strings.ToUpper(s)
 	}
 	return ""
 }

@@ -57,6 +57,9 @@ func TestSchema(t *testing.T) {
 	for _, c := range []struct{ part, text string }{
 		{"", fixture()[imageYAML]}, {"#/$defs/tests", fixture()[testsYAML]}, {"#/$defs/waivers", fixture()[waiversYAML]},
 		{"#/$defs/owners", fixture()[ownersYAML]}, {"#/$defs/shared", fixture()[sharedYAML]}, {"#/$defs/profile", fixture()[profileYAML]},
+		{"#/$defs/policy", fixture()[policyYAML]}, {"#/$defs/pack", fixture()[packYAML]}, {"#/$defs/policy", read(policyYAML)},
+		{"#/$defs/pack", read("baseimages/packs/default.yaml")}, {"#/$defs/pack", read("baseimages/packs/fedramp-rev5.yaml")}, {"#/$defs/pack", read("baseimages/packs/fedramp-vdr.yaml")},
+		{"#/$defs/waivers", read("baseimages/debian-12/waivers.yaml")}, {"#/$defs/waivers", read("baseimages/debian-13/waivers.yaml")},
 		{"", read("baseimages/debian-12/image.yaml")}, {"", read("baseimages/toolbox/image.yaml")},
 		{"#/$defs/shared", read("baseimages/shared/debian.yaml")}, {"#/$defs/owners", read(ownersYAML)},
 	} {
@@ -72,6 +75,15 @@ func TestSchema(t *testing.T) {
 		text := strings.Replace(fixture()[imageYAML], c.old, c.new, 1)
 		if text == fixture()[imageYAML] || valid(t, "", text) == nil {
 			t.Errorf("the schema accepts %q for %q", c.new, c.old)
+		}
+	}
+	for _, c := range []struct{ part, file, old, new string }{
+		{"policy", policyYAML, "unknown: high", "unknown: medium"}, {"policy", policyYAML, "maxAge: 48h", "maxAge: 48"}, {"policy", policyYAML, "like: dev", "like: prod"},
+		{"policy", policyYAML, "level: 2,", "level: 3,"}, {"pack", packYAML, "critical: 3", "critical: -3"}, {"pack", packYAML, "title: A Standard, ", ""},
+		{"waivers", waiversYAML, "CVE-2026-1234", "cve-2026-1234"}, {"waivers", waiversYAML, "image: small\n", ""}, {"waivers", waiversYAML, "by: linux", "by: linux, justification: no"},
+	} {
+		if text := strings.Replace(fixture()[c.file], c.old, c.new, 1); text == fixture()[c.file] || valid(t, "#/$defs/"+c.part, text) == nil {
+			t.Errorf("the schema of %s accepts %q for %q", c.part, c.new, c.old)
 		}
 	}
 }

@@ -18,12 +18,9 @@ func (l *loader) tests(name string, kind factory.Kind) (factory.Tests, []string)
 	if own == nil {
 		return factory.Tests{}, nil
 	}
-	n, used := l.continued(own, "tests", reflect.TypeFor[testsFile]())
-	if n == nil {
-		return factory.Tests{}, used
-	}
+	n, used, whole := l.continued(own, "tests", reflect.TypeFor[testsFile]())
 	var f testsFile
-	l.decode(n, &f, false)
+	l.decode(n, &f, !whole)
 	l.checkTests(f)
 	tests := factory.Tests{
 		Packages: factory.PackageTest{Present: sorted(f.Packages.Present), Absent: sorted(f.Packages.Absent)},
