@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/scanner"
+
+	"github.com/aquasecurity/trivy-db/pkg/db"
+	dbtypes "github.com/aquasecurity/trivy-db/pkg/types"
+	"github.com/aquasecurity/trivy/pkg/fanal/applier"
+	ftypes "github.com/aquasecurity/trivy/pkg/fanal/types"
+	"github.com/aquasecurity/trivy/pkg/scan/langpkg"
+	"github.com/aquasecurity/trivy/pkg/scan/local"
+	"github.com/aquasecurity/trivy/pkg/scan/ospkg"
+	"github.com/aquasecurity/trivy/pkg/types"
+	"github.com/aquasecurity/trivy/pkg/vulnerability"
+	bolt "go.etcd.io/bbolt"
+)
+
+// options are how Trivy is to scan. Without PkgRelationships it would drop every package, without VulnSeveritySources every
+// severity.
+func options() types.ScanOptions {
+	return types.ScanOptions{
+		PkgTypes:            types.PkgTypes,
+		PkgRelationships:    ftypes.Relationships,
+		Scanners:            types.Scanners{types.VulnerabilityScanner},
+		VulnSeveritySources: []dbtypes.SourceID{"auto"},
+	}
+}
+
+// trivy matches what a (nil when only ScanTarget is used) has found in the layers of an image.
+func trivy(a applier.Applier) local.Service {
+	return local.NewService(a, ospkg.NewScanner(), langpkg.NewScanner(), vulnerability.NewClient(db.Config{}))
+}
+
+// matched is what Trivy says of packages.
+type matched struct {
+	os      ftypes.OS
+	results types.Results
+}
+
+// matchTarget matches packages against the open database.
+func (s *server) matchTarget(ctx context.Context, target types.ScanTarget) (matched, error) {
+	return reading(&s.db, func() (matched, error) {
+		if err := covered(target.OS, len(target.Packages)); err != nil {
+			return matched{}, err
+		}
+		results, os, err := trivy(nil).ScanTarget(ctx, target, options())
+		return matched{os, results}, unreadable(err)
+	})
+}
+
+// unreadable: matching in memory fails only where the database is not what it should be.
+func unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return damagedProblem(err)
+}
+
+// covered is ErrUnavailable when the open database knows nothing about the distribution that packages are of: no findings would
+// look like good news.
+func covered(os ftypes.OS, packages int) error {
+	if packages == 0 {
+		return nil
+	}
+	f := familyOf(os.Family)
+	if f == nil {
+		return nil
+	}
+	bucket := f.bucketOf(f.release(os.Name))
+	return db.Config{}.Connection().View(func(tx *bolt.Tx) error {
+		if tx.Bucket([]byte(bucket)) != nil {
+			return nil
+		}
+		return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("the vulnerability database knows nothing about %s", distroOf(os)), Hint: "use one that does, or make one: " + update}
+	})
+}
+
+// result is m in the factory's terms.
+func (m matched) result() *scanner.Result {
+	r := &scanner.Result{Distro: distroOf(m.os), Findings: findings(m.results)}
+	for _, part := range m.results {
+		r.Packages += len(part.Packages)
+	}
+	return r
+}
