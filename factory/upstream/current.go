@@ -151,7 +151,7 @@ func (s Solver) save(image string, rec record) {
 		return
 	}
 	if err := s.write(image, rec); err != nil {
-		s.Events.Emit(factory.Event{Kind: factory.Warned, Image: image, Step: factory.StepResolve, Message: "the next run cannot tell quickly whether the archives changed: " + err.Error()})
+		s.warn(image, "the next run cannot tell quickly whether the archives changed: "+err.Error())
 	}
 }
 
@@ -164,21 +164,7 @@ func (s Solver) write(image string, rec record) error {
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) {
 		return nil
 	}
-	if err := os.MkdirAll(s.Cache, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(s.Cache, ".record-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return replaceFile(name, b)
 }
 
 func (s Solver) recordFile(image string) string { return filepath.Join(s.Cache, image+".json") }

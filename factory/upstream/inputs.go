@@ -57,6 +57,15 @@ func (s source) entry(i int, essential bool) string {
 	return fmt.Sprintf("%03d.sources", i)
 }
 
+// stanza tells apt of the source.
+func (s source) stanza(keyring string) string {
+	text := fmt.Sprintf("Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", s.url, s.Suite, strings.Join(s.Components, " "), keyring)
+	if s.AllowExpired {
+		text += "Check-Valid-Until: no\n"
+	}
+	return text
+}
+
 // sources joins a definition's archives with their URLs. It checks everything that ends up in a file for apt.
 func sources(img factory.Image, urls map[string]string) ([]source, error) {
 	var all []source
@@ -129,11 +138,7 @@ func inputs(img factory.Image, srcs []source, keyring string) map[string]factory
 	}
 	put("arches", strings.Join(arches, "\n")+"\n")
 	for i, s := range srcs {
-		text := fmt.Sprintf("Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", s.url, s.Suite, strings.Join(s.Components, " "), keyring)
-		if s.AllowExpired {
-			text += "Check-Valid-Until: no\n"
-		}
-		put("sources/"+s.entry(i, img.Packages.Essential), text)
+		put("sources/"+s.entry(i, img.Packages.Essential), s.stanza(keyring))
 	}
 	return files
 }

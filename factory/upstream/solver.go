@@ -34,8 +34,8 @@ type Solver struct {
 	HTTP     *http.Client     // for Current; nil = http.DefaultClient
 	Now      func() time.Time // required by Current
 	Events   factory.Events
-	// Cache is a folder that remembers what the last locks were made from, for Current. It may be deleted at any time;
-	// empty = remember nothing.
+	// Cache is a folder that remembers what the last locks were made from, for Current, and the changelogs that were read. It
+	// may be deleted at any time; empty = remember nothing.
 	Cache string
 }
 
@@ -84,7 +84,7 @@ func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.L
 	if err := s.nameCVEs(ctx, req, srcs, lock, &change); ctx.Err() != nil {
 		return fail(context.Cause(ctx))
 	} else if err != nil {
-		s.Events.Emit(factory.Event{Kind: factory.Warned, Image: req.Image.Name, Step: factory.StepResolve, Message: "the CVE ids of this update are incomplete: " + err.Error()})
+		s.warn(req.Image.Name, "the CVE ids of this update are incomplete: "+err.Error())
 	}
 	return lock, change, s.remember(req, lock, srcs, rels)
 }

@@ -1,0 +1,191 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// LockedImage is an image and a lock of it.
+type LockedImage struct {
+	Image factory.Image
+	Lock  factory.Lock
+}
+
+// Advisories reads from the changelogs of the archives' own packages what was fixed in each distribution release, sorted by
+// release. newest are images with locks as Solve makes them now: an older lock has older changelogs, which do not know the
+// newest fixes. Of each source package one small binary package is fetched, once: s.Cache keeps its changelog.
+//
+// A source whose changelog cannot be had is named in Missing, and a warning says why. Errors: ErrUnavailable or
+// ErrUnverified when a Release file or every changelog of a release cannot be had, ErrInvalid when an image is of another
+// family than Debian or its archives are unknown.
+func (s Solver) Advisories(ctx context.Context, newest []LockedImage) ([]factory.Advisories, error) {
+	releases := map[string][]LockedImage{}
+	var order []string
+	for _, l := range newest {
+		d := l.Image.Distro
+		if d.Family != "debian" || d.Release == "" {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, Where: l.Image.Where, What: fmt.Sprintf("%s is of %q: only Debian's changelogs can be read", l.Image.Name, d.Family+" "+d.Release)}
+		}
+		if releases[d.Release] == nil {
+			order = append(order, d.Release)
+		}
+		releases[d.Release] = append(releases[d.Release], l)
+	}
+	slices.SortFunc(order, compareVersions)
+	var all []factory.Advisories
+	for _, release := range order {
+		a, err := s.harvest(ctx, releases[release])
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("advisories of %s %s: %w", a.Distro.Family, release, err)
+		}
+		all = append(all, a)
+	}
+	if err := (shelf{s.Cache}).prune(shelfRoom); err != nil {
+		s.warn(newest[0].Image.Name, "old changelogs stay in the cache: "+err.Error())
+	}
+	return all, nil
+}
+
+func (s Solver) warn(image, text string) {
+	s.Events.Emit(factory.Event{Kind: factory.Warned, Image: image, Step: factory.StepResolve, Message: text})
+}
+
+// harvest reads the changelogs of one release.
+func (s Solver) harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error) {
+	first := images[0].Image
+	a := factory.Advisories{Distro: first.Distro}
+	srcs, files, err := s.suites(images)
+	if err != nil {
+		return a, err
+	}
+	groups := newestOfSources(images)
+	texts, res, err := s.changelogs(ctx, first.Name, groups, files)
+	if err != nil {
+		return a, err
+	}
+	var why error
+	if res.Exit != 0 {
+		why = fault{img: first, srcs: srcs, keyring: s.keyring(first)}.explain(res)
+	}
+	_, released := res.Output["release/"+listName(srcs[0].release())]
+	if res.Exit != 0 && (res.Exit != exitFetch || !released) {
+		return a, why
+	}
+	rels, err := releases(res.Output, srcs)
+	if err != nil {
+		return a, err
+	}
+	a.Updated = updated(srcs, rels)
+	logs := readLogs(groups, texts, &a)
+	if a.Sources == 0 {
+		return a, cmp.Or(why, error(&factory.Problem{Kind: factory.ErrUnavailable, What: "no package has a changelog"}))
+	}
+	if why != nil || len(a.Missing) > 0 {
+		text := fmt.Sprintf("the advisories of %s %s lack %d of %d sources (%s)", a.Distro.Family, a.Distro.Release, len(a.Missing), len(groups), strings.Join(a.Missing, ", "))
+		if why != nil {
+			text += ": " + why.Error()
+		}
+		s.warn(first.Name, text)
+	}
+	a.List = historyOf(first.Distro, logs).advisories(logs)
+	return a, nil
+}
+
+// suites returns the archives of all images, once each, and what tells apt of them.
+func (s Solver) suites(images []LockedImage) (all []source, files map[string]factory.File, err error) {
+	files = map[string]factory.File{}
+	for _, l := range images {
+		srcs, err := sources(l.Image, s.Archives)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, src := range srcs {
+			if !slices.ContainsFunc(all, func(b source) bool { return b.ID == src.ID && b.Suite == src.Suite }) {
+				files[path.Join(inDir, "sources", src.entry(len(all), false))] = factory.File{Data: []byte(src.stanza(s.keyring(l.Image)))}
+				all = append(all, src)
+			}
+		}
+	}
+	return all, files, nil
+}
+
+// updated is the newest date of the suites that are not limited to some packages, or of all when there are no others.
+func updated(srcs []source, rels []suiteState) (newest time.Time) {
+	for i, r := range rels {
+		if len(srcs[i].Only) == 0 && r.Date.After(newest) {
+			newest = r.Date
+		}
+	}
+	if newest.IsZero() {
+		newest = slices.MaxFunc(rels, byDate).Date
+	}
+	return newest
+}
+
+// newestOfSources groups the packages of the newest version of each source, sorted by source; the smallest package first.
+func newestOfSources(images []LockedImage) (groups [][]factory.Package) {
+	bySource := map[string][]factory.Package{}
+	for _, l := range images {
+		for _, lp := range l.Lock.Platforms {
+			for _, p := range lp.Packages {
+				g := bySource[sourceOf(p)]
+				if len(g) > 0 {
+					switch c := compareVersions(sourceVersionOf(p), sourceVersionOf(g[0])); {
+					case c < 0:
+						continue
+					case c > 0:
+						g = nil
+					}
+				}
+				bySource[sourceOf(p)] = append(g, p)
+			}
+		}
+	}
+	for _, g := range bySource {
+		slices.SortFunc(g, func(a, b factory.Package) int {
+			return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.SHA256, b.SHA256))
+		})
+		groups = append(groups, slices.CompactFunc(g, func(a, b factory.Package) bool { return a.SHA256 == b.SHA256 }))
+	}
+	slices.SortFunc(groups, func(a, b []factory.Package) int { return cmp.Compare(sourceOf(a[0]), sourceOf(b[0])) })
+	return groups
+}
+
+func sourceOf(p factory.Package) string { return cmp.Or(p.Source, p.Name) }
+
+func sourceVersionOf(p factory.Package) string { return cmp.Or(p.SourceVersion, p.Version) }
+
+// changelogOf is what is known of one source.
+type changelogOf struct {
+	source, version string // the newest
+	entries         []entry
+}
+
+// readLogs parses the changelogs and counts in a which there are and which not.
+func readLogs(groups [][]factory.Package, texts [][]byte, a *factory.Advisories) (logs []changelogOf) {
+	for i, g := range groups {
+		log := changelogOf{source: sourceOf(g[0]), version: sourceVersionOf(g[0])}
+		own := false
+		for e := range entries(unpackChangelog(texts[i])) {
+			log.entries = append(log.entries, e)
+			own = own || e.source == log.source
+		}
+		if own {
+			a.Sources++
+			logs = append(logs, log)
+		} else {
+			a.Missing = append(a.Missing, log.source)
+		}
+	}
+	return logs
+}
