@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,7 +36,8 @@ func write(path string) {
 		for i := range r.Inputs {
 			r.Inputs[i] = byte(i * (n + i>>8))
 		}
-		if err = s.AddRelease(ctx, r); err == nil {
+		r.Documents[0] = factory.NewDocument(factory.ARF, "x", factory.Platform{}, "", r.Inputs[n:])
+		if err = storetest.Add(ctx, s, r); err == nil {
 			fmt.Println(image)
 		}
 	}
@@ -88,6 +90,11 @@ func verify(t *testing.T, path string, promised []string) {
 		}
 		if _, err := s.Run(t.Context(), "run-"+image); err != nil || len(r.Inputs) < 300_000 {
 			t.Errorf("%s was acknowledged: %d bytes of inputs, %v", image, len(r.Inputs), err)
+		}
+		d, err := s.Document(t.Context(), r.ID, factory.ARF, "x")
+		scan, noScan := s.LatestScan(t.Context(), r.ID)
+		if err := errors.Join(err, noScan); err != nil || len(d.Data) < 100_000 || len(scan.Findings) != 1 {
+			t.Errorf("%s was acknowledged: %d bytes of a document, %+v, %v", image, len(d.Data), scan, err)
 		}
 	}
 	db, err := sql.Open("sqlite", path)

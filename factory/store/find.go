@@ -14,14 +14,19 @@ import (
 type Query struct {
 	Image      string      // only this image; empty = all
 	Repository string      // only what was published there; empty = anywhere
-	Env        factory.Env // only what was tagged for it; empty = any
+	Env        factory.Env // only what came into it, by release or by promotion, revoked or not; empty = any
+	Whole      bool        // with Signatures, Compliance, Scan and Decision too
 	Limit      int         // at most so many; 0 or less = all
 }
 
-// Releases returns releases, newest first, without Inputs and Signatures: Release has those too.
+// Releases returns releases, newest first. They are without what is big: Inputs and Documents, and unless the query asks for
+// them Signatures, Compliance, Scan and Decision. Release has all of it.
 func (s *Store) Releases(ctx context.Context, q Query) ([]factory.Release, error) {
 	var rows []releaseRow
-	sel := s.db.NewSelect().Model(&rows).ExcludeColumn("signatures").Order("created DESC", "id DESC").Limit(int64(max(q.Limit, 0)))
+	sel := s.db.NewSelect().Model(&rows).Order("created DESC", "id DESC").Limit(int64(max(q.Limit, 0)))
+	if !q.Whole {
+		sel = sel.ExcludeColumn("signatures", "compliance", "scan", "decision")
+	}
 	if q.Image != "" {
 		sel = sel.Where("image = ?", clean(q.Image))
 	}
@@ -29,7 +34,7 @@ func (s *Store) Releases(ctx context.Context, q Query) ([]factory.Release, error
 		sel = sel.Where("repository = ?", clean(q.Repository))
 	}
 	if q.Env != "" {
-		sel = sel.Where("tag LIKE ?", "%-"+clean(string(q.Env)))
+		sel = sel.Where("id IN (SELECT release_id FROM ledger WHERE env = ? AND NOT revoked)", clean(string(q.Env)))
 	}
 	if err := sel.Scan(ctx); err != nil {
 		return nil, s.fail(ctx, "read releases", err)
@@ -57,28 +62,37 @@ func (s *Store) Latest(ctx context.Context, image string) (*factory.Release, err
 	return &all[0], nil
 }
 
-// Release returns the whole release that ref names, Inputs and Signatures included. In this order ref is repository@digest (with
-// or without a tag), a digest or its beginning, repository:tag, a tag, an id, an image or a repository (their newest release), the
-// beginning of an id, the beginning of a digest without "sha256:". Where one digest was released several times under a
-// repository, the newest is meant. Nothing found is ErrNotFound, several are ErrInvalid; both say what to type instead.
+// Release returns the whole release that ref names, with everything but its documents' Data. In this order ref is
+// repository@digest (with or without a tag), a digest or its beginning, repository:tag, a tag, an id, an image or a repository
+// (their newest release), the beginning of an id, the beginning of a digest without "sha256:". A tag is the release's own or one
+// that it was promoted to. Where one digest was released several times under a repository, the newest is meant. Nothing found is
+// ErrNotFound, several are ErrInvalid; both say what to type instead.
 func (s *Store) Release(ctx context.Context, ref string) (factory.Release, error) {
 	id, err := s.find(ctx, ref)
 	if err != nil {
 		return factory.Release{}, err
 	}
+	return s.whole(ctx, id)
+}
+
+// whole returns the release with the id.
+func (s *Store) whole(ctx context.Context, id string) (factory.Release, error) {
 	var row releaseRow
 	found, err := s.one(ctx, s.db.NewSelect().Model(&row).Where("id = ?", id))
 	if err != nil {
 		return factory.Release{}, err
 	}
 	if !found {
-		return factory.Release{}, s.noRelease(ctx, ref)
+		return factory.Release{}, s.noRelease(ctx, id)
 	}
 	r, err := row.release()
 	if err != nil {
 		return r, err
 	}
-	r.Inputs, err = s.Inputs(ctx, id)
+	if r.Inputs, err = s.Inputs(ctx, id); err != nil {
+		return r, err
+	}
+	r.Documents, err = s.Documents(ctx, id)
 	return r, err
 }
 
@@ -140,8 +154,9 @@ func lookups(ref string) []lookup {
 		l.where += " AND repository = ?"
 		l.args = append(l.args, repository)
 		if tag != "" {
-			l.where += " AND tag = ?"
-			l.args = append(l.args, tag)
+			promoted := promotedTo(repository, tag)
+			l.where += " AND " + promoted.where
+			l.args = append(l.args, promoted.args...)
 		}
 		return []lookup{l}
 	}
@@ -149,16 +164,21 @@ func lookups(ref string) []lookup {
 		return []lookup{begins("digest", ref, sameDigest)}
 	}
 	if repository, tag := splitTag(ref); tag != "" {
-		return []lookup{{"repository = ? AND tag = ?", []any{repository, tag}, nil}}
+		return []lookup{promotedTo(repository, tag)}
 	}
 	if _, err := factory.ParseTag(ref); err == nil {
-		return []lookup{{"tag = ?", []any{ref}, nil}}
+		return []lookup{{"id IN (SELECT release_id FROM ledger WHERE tag = ? AND NOT revoked)", []any{ref}, nil}}
 	}
 	all := []lookup{{"id = ?", []any{ref}, nil}, {"image = ?", []any{ref}, sameImage}, {"repository = ?", []any{ref}, sameImage}, begins("id", ref, nil)}
 	if strings.Trim(ref, "0123456789abcdef") == "" {
 		all = append(all, begins("digest", "sha256:"+ref, sameDigest))
 	}
 	return all
+}
+
+// promotedTo finds what the ledger knows under a tag: releases by their own, and those that were promoted to it.
+func promotedTo(repository, tag string) lookup {
+	return lookup{"id IN (SELECT release_id FROM ledger WHERE repository = ? AND tag = ? AND NOT revoked)", []any{repository, tag}, nil}
 }
 
 // splitTag cuts host:5000/path:tag at its last colon, unless that one belongs to the port.

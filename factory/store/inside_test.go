@@ -33,41 +33,130 @@ func (s *Store) exec(t *testing.T, query string, args ...any) {
 	}
 }
 
+func (s *Store) add(ctx context.Context, r factory.Release) error {
+	_, err := s.AddRelease(ctx, r)
+	return err
+}
+
 func bare(id string) factory.Release {
 	created := time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
 	return factory.Release{ID: id, Image: "debian-12", Repository: id, Digest: factory.DigestOf([]byte(id)), Created: created,
 		Tag: factory.Tag{Date: factory.DateOf(created), Hash: "1a2b3c4d", Env: factory.Dev}, Inputs: make([]byte, 100_000)}
 }
 
+// reads and writes are what meets what is in the database.
+var (
+	reads = map[string]func(ctx context.Context, s *Store) error{
+		"release":  func(ctx context.Context, s *Store) error { _, err := s.Release(ctx, "r1"); return err },
+		"releases": func(ctx context.Context, s *Store) error { _, err := s.Releases(ctx, Query{}); return err },
+		"run":      func(ctx context.Context, s *Store) error { _, err := s.Run(ctx, "run-1"); return err },
+		"document": func(ctx context.Context, s *Store) error {
+			_, err := s.Document(ctx, "r1", factory.ARF, "x")
+			return err
+		},
+		"holding":  func(ctx context.Context, s *Store) error { _, err := s.Holding(ctx, "bash"); return err },
+		"scan":     func(ctx context.Context, s *Store) error { _, err := s.LatestScan(ctx, "r1"); return err },
+		"findings": func(ctx context.Context, s *Store) error { _, err := s.Findings(ctx, FindingQuery{}); return err },
+		"found": func(ctx context.Context, s *Store) error {
+			_, err := s.Findings(ctx, FindingQuery{Release: "r1"})
+			return err
+		},
+		"ledger":   func(ctx context.Context, s *Store) error { _, err := s.Ledger(ctx, LedgerQuery{}); return err },
+		"standing": func(ctx context.Context, s *Store) error { _, err := s.Standing(ctx); return err },
+		"revoked": func(ctx context.Context, s *Store) error {
+			_, err := s.Revoked(ctx, "r1", bare("r1").Digest)
+			return err
+		},
+	}
+	writes = map[string]func(ctx context.Context, s *Store) error{
+		"rescan": func(ctx context.Context, s *Store) error {
+			_, err := s.SaveScan(ctx, "r1", factory.Scan{At: bare("r1").Created, Database: factory.Database{Kind: "other"}})
+			return err
+		},
+		"older": func(ctx context.Context, s *Store) error {
+			r := bare("r2")
+			r.Created, r.Scan = r.Created.Add(-time.Hour), factory.Scan{At: r.Created, Findings: []factory.Finding{{Vulnerability: "CVE-2", Package: "bash"}}}
+			return s.add(ctx, r)
+		},
+	}
+)
+
 // What somebody else changed in the database is noticed, not believed.
 func TestDamagedRows(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		kind  error
-		query string
+		kind     error
+		query    string
+		affected string
 	}{
-		"lock":          {factory.ErrInvalid, `UPDATE releases SET lock = '[]'`},
-		"tag":           {factory.ErrInvalid, `UPDATE releases SET tag = 'latest'`},
-		"inputs, short": {factory.ErrUnverified, `UPDATE inputs SET gzip = substr(gzip, 1, 20)`},
-		"inputs, other": {factory.ErrUnverified, `UPDATE inputs SET size = 5`},
-		"inputs, none":  {factory.ErrUnverified, `UPDATE inputs SET gzip = x'00'`},
-		"job":           {factory.ErrInvalid, `UPDATE jobs SET steps = '{}'`},
+		"lock":               {factory.ErrInvalid, `UPDATE releases SET lock = '[]'`, "release releases"},
+		"tag":                {factory.ErrInvalid, `UPDATE releases SET tag = 'latest'`, "release releases holding"},
+		"decision":           {factory.ErrInvalid, `UPDATE releases SET decision = '[]'`, "release"},
+		"inputs, short":      {factory.ErrUnverified, `UPDATE blobs SET gzip = substr(gzip, 1, 20)`, "release document"},
+		"inputs, cut":        {factory.ErrUnverified, `UPDATE blobs SET size = 5`, "release document"},
+		"inputs, size":       {factory.ErrUnverified, `UPDATE blobs SET size = size + 1`, "release document"},
+		"inputs, none":       {factory.ErrUnverified, `UPDATE blobs SET gzip = x'00'`, "release document"},
+		"inputs, swapped":    {factory.ErrUnverified, `UPDATE blobs SET gzip = (SELECT gzip FROM blobs b WHERE b.size = 100000), size = 100000 WHERE size = 6`, "document"},
+		"document":           {factory.ErrInvalid, `UPDATE documents SET platform = 'x'`, "release document"},
+		"package":            {factory.ErrInvalid, `UPDATE packages SET platform = 'x'`, "holding"},
+		"job":                {factory.ErrInvalid, `UPDATE jobs SET steps = '{}'`, "run"},
+		"scan":               {factory.ErrInvalid, `UPDATE scans SET database = '[]'`, "scan rescan older"},
+		"occurrence":         {factory.ErrInvalid, `UPDATE occurrences SET finding = '[]'`, "scan found"},
+		"finding":            {factory.ErrInvalid, `UPDATE findings SET finding = '[]'`, "rescan findings"},
+		"ledger, decision":   {factory.ErrInvalid, `DROP TRIGGER ledger_stays; UPDATE ledger SET decision = '[]'`, "ledger standing"},
+		"ledger, revocation": {factory.ErrInvalid, `DROP TRIGGER ledger_stays; UPDATE ledger SET tag = 'x', revoked = true`, "ledger revoked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, ctx := openInside(t), t.Context()
-			if err := errors.Join(s.AddRelease(ctx, bare("r1")), s.BeginRun(ctx, factory.Run{ID: "run-1", Jobs: []factory.RunJob{{Image: "x"}}})); err != nil {
+			r := bare("r1")
+			r.Documents = []factory.Document{factory.NewDocument(factory.ARF, "x", factory.Platform{}, "", []byte("<arf/>"))}
+			r.Scan = factory.Scan{At: r.Created, Findings: []factory.Finding{{Vulnerability: "CVE-1", Package: "bash"}}}
+			r.Lock.Platforms = []factory.LockedPlatform{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Packages: []factory.Package{{Name: "bash"}}}}
+			if err := errors.Join(s.add(ctx, r), s.BeginRun(ctx, factory.Run{ID: "run-1", Jobs: []factory.RunJob{{Image: "x"}}})); err != nil {
 				t.Fatal(err)
 			}
 			s.exec(t, c.query)
-			_, release := s.Release(ctx, "r1")
-			_, run := s.Run(ctx, "run-1")
-			if err := errors.Join(release, run); !errors.Is(err, c.kind) || len(factory.Problems(err)) != 1 || factory.Problems(err)[0].Hint == "" {
-				t.Errorf("error %v, want one problem that is %v", err, c.kind)
-			}
-			if _, err := s.Releases(ctx, Query{}); c.kind == factory.ErrInvalid && name != "job" && !errors.Is(err, c.kind) {
-				t.Errorf("list: %v", err)
+			for _, uses := range []map[string]func(context.Context, *Store) error{reads, writes} {
+				for name, use := range uses {
+					err := use(ctx, s)
+					if !strings.Contains(" "+c.affected+" ", " "+name+" ") {
+						if err != nil {
+							t.Errorf("%s: %v", name, err)
+						}
+					} else if !errors.Is(err, c.kind) || len(factory.Problems(err)) != 1 || factory.Problems(err)[0].Hint == "" {
+						t.Errorf("%s: error %v, want one problem that is %v", name, err, c.kind)
+					}
+				}
 			}
 		})
+	}
+}
+
+// A query that has a row for each of many releases and findings is answered by an index.
+func TestIndexed(t *testing.T) {
+	t.Parallel()
+	s := openInside(t)
+	for name, q := range map[string]interface{ String() string }{
+		"findings": s.findings(FindingQuery{Image: "x", Open: true}), "of a release": s.findings(FindingQuery{Release: "x"}),
+		"of an environment": s.findings(FindingQuery{Env: factory.Prod}), "by package": s.findings(FindingQuery{Package: "x"}),
+	} {
+		rows, err := s.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+strings.ReplaceAll(q.String(), "?", "??"))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(detail, "SCAN o") || strings.HasPrefix(detail, "SCAN r") {
+				t.Errorf("%s: %s", name, detail)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -75,14 +164,14 @@ func TestDamagedRows(t *testing.T) {
 func TestFullInTheMiddle(t *testing.T) {
 	t.Parallel()
 	s, ctx := openInside(t), t.Context()
-	if err := s.AddRelease(ctx, bare("r1")); err != nil {
+	if err := s.add(ctx, bare("r1")); err != nil {
 		t.Fatal(err)
 	}
 	s.exec(t, "PRAGMA max_page_count = 1") // what it has, and no more
 	big := bare("r2")
 	random := rand.NewChaCha8([32]byte{})
 	random.Read(big.Inputs)
-	err := s.AddRelease(ctx, big)
+	err := s.add(ctx, big)
 	if ps := factory.Problems(err); !errors.Is(err, factory.ErrUnavailable) || ps[0].Hint == "" {
 		t.Errorf("full: %v", err)
 	}
@@ -90,7 +179,7 @@ func TestFullInTheMiddle(t *testing.T) {
 		t.Errorf("half a release: %v", err)
 	}
 	s.exec(t, "PRAGMA max_page_count = 1000000")
-	if err := s.AddRelease(ctx, big); err != nil {
+	if err := s.add(ctx, big); err != nil {
 		t.Error(err)
 	}
 }

@@ -100,7 +100,7 @@ func TestOpenLeavesWhatItDoesNotUnderstand(t *testing.T) {
 	t.Parallel()
 	fresh := func(t *testing.T, path string) []byte {
 		s := open(t, path)
-		if err := errors.Join(s.AddRelease(t.Context(), storetest.Release("debian-12", 1)), s.Close()); err != nil {
+		if err := errors.Join(storetest.Add(t.Context(), s, storetest.Release("debian-12", 1)), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(path)
@@ -151,7 +151,7 @@ func TestCorruptInUse(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "factory.db")
 	s := open(t, path)
-	if err := errors.Join(s.AddRelease(t.Context(), storetest.Release("debian-12", 1)), s.Close()); err != nil {
+	if err := errors.Join(storetest.Add(t.Context(), s, storetest.Release("debian-12", 1)), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
@@ -264,13 +264,13 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, path)
-	if err := s.AddRelease(t.Context(), storetest.Release("debian-12", 1)); err != nil {
+	if err := storetest.Add(t.Context(), s, storetest.Release("debian-12", 1)); err != nil {
 		t.Fatal(err)
 	}
 	fill()
 	var err error
 	for n := 2; err == nil && n < 100; n++ { // until the WAL needs a page that it has not
-		err = s.AddRelease(t.Context(), storetest.Release("debian-12", n))
+		err = storetest.Add(t.Context(), s, storetest.Release("debian-12", n))
 	}
 	if ps := factory.Problems(err); !errors.Is(err, factory.ErrUnavailable) || ps[0].Hint == "" {
 		t.Errorf("full: %v", err)
@@ -281,7 +281,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddRelease(t.Context(), storetest.Release("debian-13", 1)); err != nil {
+	if err := storetest.Add(t.Context(), s, storetest.Release("debian-13", 1)); err != nil {
 		t.Errorf("with space again: %v", err)
 	}
 }

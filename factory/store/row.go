@@ -19,11 +19,14 @@ const above = "\U0010FFFF"
 // one scans q's only row, into to or q's model, and reports whether there was one.
 func (s *Store) one(ctx context.Context, q *bun.SelectQuery, to ...any) (bool, error) {
 	err := q.Scan(ctx, to...)
-	if errors.Is(err, sql.ErrNoRows) {
+	if none(err) {
 		return false, nil
 	}
 	return err == nil, s.fail(ctx, "read the database", err)
 }
+
+// none reports that a query for one row found none.
+func none(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
 // clean makes foreign text storable: PostgreSQL knows neither NUL nor broken UTF-8, and output of a program can be both.
 func clean(s string) string {

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 var started bool
 
-func postgres(t *testing.T) *storetest.Postgres {
+func postgres(t testing.TB) *storetest.Postgres {
 	t.Helper()
 	started = true
 	p, err := startPostgres()
@@ -87,7 +87,7 @@ func TestTwoStoresOneDatabase(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 200 {
 			wg.Go(func() {
-				if err := stores[n%2].AddRelease(t.Context(), storetest.Release(fmt.Sprintf("image-%d", n), 1)); err != nil {
+				if err := storetest.Add(t.Context(), stores[n%2], storetest.Release(fmt.Sprintf("image-%d", n), 1)); err != nil {
 					t.Error(err)
 				}
 			})

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/store"
 )
+
+var amd64 = factory.Platform{OS: "linux", Architecture: "amd64"}
 
 var night = time.Date(2026, 11, 23, 2, 0, 0, 123456000, time.UTC)
 
@@ -43,7 +46,7 @@ func (c *clock) advance(d time.Duration) {
 func Release(image string, n int) factory.Release {
 	created := night.AddDate(0, 0, n)
 	name := fmt.Sprintf("%s %d", image, n)
-	amd64 := factory.Platform{OS: "linux", Architecture: "amd64"}
+	database := Database(factory.TrivyDatabase, n)
 	return factory.Release{
 		ID: fmt.Sprintf("r%s%02d", factory.DigestOf([]byte(image)).Hex()[:4], n), Image: image, Owner: "team-base",
 		Repository: "registry.invalid:5000/base/" + image, Digest: factory.DigestOf([]byte(name)),
@@ -61,6 +64,48 @@ func Release(image string, n int) factory.Release {
 		Signatures: []factory.Signature{{Subject: factory.DigestOf([]byte(name)), Payload: []byte{0, 1, 0xff}, Base64: "c2ln"}},
 		Steps:      []factory.StepTime{{Step: factory.StepBuild, Seconds: 12.25}},
 		Inputs:     []byte("tar of " + image),
+		Compliance: factory.Compliance{Benchmark: "DEBIAN-12", Content: "content 0.1", Method: []string{"one sentence"}, Evaluations: []factory.Evaluation{
+			{View: factory.ContainerView, Level: 2, Platform: amd64, Rules: []factory.RuleOutcome{{Rule: "accounts_tmout", Result: factory.RulePass, Controls: []string{"5.4.3"}}}}}},
+		Scan: Scan(n, Finding("CVE-2026-1", "bash", "5.2.15-3")),
+		Decision: factory.Decision{Image: image, Env: factory.Prod, Digest: factory.DigestOf([]byte(name)), At: created, Pass: true, Database: database,
+			Reasons: []factory.Reason{{Rule: "vulnerability", Subject: "CVE-2026-1 bash", Severity: factory.High, Deadline: factory.DateOf(created)}}},
+		Documents: []factory.Document{factory.NewDocument(factory.ARF, "linux/amd64 container level 2", amd64, "application/xml", []byte("<arf/>")),
+			factory.NewDocument(factory.CycloneDX, "linux/amd64", amd64, "application/json", []byte("{}"))},
+	}
+}
+
+// Database is vulnerability data of a kind, of the nth day.
+func Database(kind factory.DatabaseKind, n int) factory.Database {
+	return factory.Database{Kind: kind, Schema: 2, Updated: night.AddDate(0, 0, n).Add(-time.Hour), Digest: factory.DigestOf(nil)}
+}
+
+// Scan returns what a scanner found with that day's data on the nth day.
+func Scan(n int, findings ...factory.Finding) factory.Scan {
+	return factory.Scan{Scanner: "trivy 0.74.0", Database: Database(factory.TrivyDatabase, n), At: day(n), Packages: 96, Findings: findings}
+}
+
+// day is the instant of the nth day's scan.
+func day(n int) time.Time { return night.AddDate(0, 0, n).Add(-time.Minute) }
+
+// Finding returns a vulnerability of high severity in version 1 of a package, with or without a fix.
+func Finding(id, pkg, fixed string) factory.Finding {
+	return factory.Finding{Vulnerability: id, Package: pkg, Version: "1", Fixed: fixed, Severity: factory.High, Title: "a \x00 b", Purl: "pkg:deb/debian/" + pkg + "@1?arch=amd64",
+		Platforms: []factory.Platform{amd64}, Published: night.AddDate(0, -1, 0)}
+}
+
+// Add adds a release, without telling which one stands.
+func Add(ctx context.Context, s *store.Store, r factory.Release) error {
+	_, err := s.AddRelease(ctx, r)
+	return err
+}
+
+// add adds a release that is new, or the same again.
+func add(t *testing.T, s *store.Store, r factory.Release) {
+	t.Helper()
+	got, err := s.AddRelease(t.Context(), r)
+	must(t, err)
+	if got.ID != r.ID {
+		t.Fatalf("%s stands for %s", got.ID, r.ID)
 	}
 }
 

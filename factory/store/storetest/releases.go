@@ -19,14 +19,21 @@ func release(t *testing.T, s *store.Store) {
 	given := want
 	given.Created = want.Created.In(time.FixedZone("CET", 3600)).Add(789 * time.Nanosecond) // comes back in UTC, to the microsecond
 	given.Artifact.Layout = "/somewhere"                                                    // a folder of one machine, not part of the record
-	must(t, s.AddRelease(ctx, given))
+	returned, err := s.AddRelease(ctx, given)
+	must(t, err)
+	if !reflect.DeepEqual(returned, want) {
+		t.Errorf("returned:\n%+v\nwant\n%+v", returned, want)
+	}
 	got, err := s.Release(ctx, want.ID)
 	must(t, err)
+	for i := range want.Documents {
+		want.Documents[i].Data = nil
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("release:\n%+v\nwant\n%+v", got, want)
 	}
 	bare := factory.Release{ID: "r0", Image: "x", Repository: "x", Digest: factory.DigestOf(nil), Tag: want.Tag, Created: night}
-	must(t, s.AddRelease(ctx, bare))
+	add(t, s, bare)
 	if got, err := s.Release(ctx, "r0"); err != nil || !reflect.DeepEqual(got, bare) {
 		t.Errorf("bare release %+v, %v", got, err)
 	}
@@ -35,28 +42,32 @@ func release(t *testing.T, s *store.Store) {
 func releaseIsImmutable(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	first := Release("debian-12", 1)
-	must(t, s.AddRelease(ctx, first))
-	must(t, s.AddRelease(ctx, first))
+	add(t, s, first)
+	add(t, s, first)
 
 	changed := first
 	changed.Reason = "another"
-	refused(t, s.AddRelease(ctx, changed), factory.ErrConflict, first.ID, "other content")
+	refused(t, Add(ctx, s, changed), factory.ErrConflict, first.ID, "other content")
 	changed = first
 	changed.Inputs = []byte("another tar")
-	refused(t, s.AddRelease(ctx, changed), factory.ErrConflict, first.ID)
+	refused(t, Add(ctx, s, changed), factory.ErrConflict, first.ID)
 
 	moved := Release("debian-12", 2)
 	moved.Tag = first.Tag
-	refused(t, s.AddRelease(ctx, moved), factory.ErrConflict, first.Tagged(), string(first.Digest), string(moved.Digest))
+	refused(t, Add(ctx, s, moved), factory.ErrConflict, first.Tagged(), string(first.Digest), string(moved.Digest))
 
 	// The same digest under the same tag, by another run: one record is enough.
 	again := first
 	again.ID, again.Run = "r-again", "run-2"
-	must(t, s.AddRelease(ctx, again))
+	stands, err := s.AddRelease(ctx, again)
+	must(t, err)
+	if recorded, err := s.Release(ctx, first.ID); err != nil || !reflect.DeepEqual(stands, recorded) {
+		t.Errorf("%+v stands for another run's, %v", stands, err)
+	}
 	// The same digest another day is a release of its own.
 	refreshed := first
 	refreshed.ID, refreshed.Created, refreshed.Tag.Date = "r-refreshed", first.Created.AddDate(0, 0, 7), factory.DateOf(first.Created.AddDate(0, 0, 7))
-	must(t, s.AddRelease(ctx, refreshed))
+	add(t, s, refreshed)
 
 	all, err := s.Releases(ctx, store.Query{})
 	must(t, err)
@@ -70,17 +81,21 @@ func releaseIsImmutable(t *testing.T, s *store.Store) {
 
 func releaseNeeds(t *testing.T, s *store.Store) {
 	for field, remove := range map[string]func(*factory.Release){
-		"id":         func(r *factory.Release) { r.ID = "" },
-		"image":      func(r *factory.Release) { r.Image = "debian 12" },
-		"repository": func(r *factory.Release) { r.Repository = "a\x00" },
-		"digest":     func(r *factory.Release) { r.Digest = "" },
-		"tag":        func(r *factory.Release) { r.Tag = factory.Tag{} },
-		"time":       func(r *factory.Release) { r.Created = time.Time{} },
-		"read again": func(r *factory.Release) { r.Tests[0].Platform = factory.Platform{} },
+		"id":                          func(r *factory.Release) { r.ID = "" },
+		"image":                       func(r *factory.Release) { r.Image = "debian 12" },
+		"repository":                  func(r *factory.Release) { r.Repository = "a\x00" },
+		"digest":                      func(r *factory.Release) { r.Digest = "" },
+		"tag":                         func(r *factory.Release) { r.Tag = factory.Tag{} },
+		"time":                        func(r *factory.Release) { r.Created = time.Time{} },
+		"no time":                     func(r *factory.Release) { r.Scan.At = time.Time{} },
+		"is not what its digest says": func(r *factory.Release) { r.Documents[1].Data = nil },
+		"is there twice":              func(r *factory.Release) { r.Documents = append(r.Documents, r.Documents[0]) },
+		"no proper kind":              func(r *factory.Release) { r.Documents[0].Kind = "" },
+		"read again":                  func(r *factory.Release) { r.Tests[0].Platform = factory.Platform{} },
 	} {
 		r := Release("debian-12", 1)
 		remove(&r)
-		refused(t, s.AddRelease(t.Context(), r), factory.ErrInvalid, field)
+		refused(t, Add(t.Context(), s, r), factory.ErrInvalid, field)
 	}
 	if all, err := s.Releases(t.Context(), store.Query{}); err != nil || len(all) > 0 {
 		t.Errorf("%d releases, %v", len(all), err)
@@ -95,7 +110,7 @@ func releaseRace(t *testing.T, s *store.Store) {
 			if n%2 == 1 {
 				r.Inputs = []byte("other inputs") // one of the two contents wins
 			}
-			if err := s.AddRelease(t.Context(), r); err != nil {
+			if err := Add(t.Context(), s, r); err != nil {
 				refused(t, err, factory.ErrConflict)
 			}
 		})
@@ -112,15 +127,15 @@ func releaseList(t *testing.T, s *store.Store) {
 		t.Errorf("latest of none: %v, %v", r, err)
 	}
 	for _, n := range []int{2, 0, 1} {
-		must(t, s.AddRelease(ctx, Release("debian-12", n)))
-		must(t, s.AddRelease(ctx, Release("debian-13", n+1)))
+		add(t, s, Release("debian-12", n))
+		add(t, s, Release("debian-13", n+1))
 	}
 	list := func(q store.Query) string {
 		all, err := s.Releases(ctx, q)
 		must(t, err)
 		var names []string
 		for _, r := range all {
-			if r.Signatures != nil || r.Inputs != nil || len(r.Lock.Platforms) != 1 || len(r.Tests) != 1 || len(r.Controls) != 1 {
+			if whole := r.Signatures != nil && r.Scan.Findings != nil && r.Decision.Pass && len(r.Compliance.Evaluations) == 1; whole != q.Whole || r.Inputs != nil || r.Documents != nil || len(r.Lock.Platforms) != 1 || len(r.Tests) != 1 || len(r.Controls) != 1 {
 				t.Errorf("not light, or too light: %+v", r)
 			}
 			names = append(names, r.Image+"/"+r.Tag.Date.String()[8:])
@@ -132,6 +147,7 @@ func releaseList(t *testing.T, s *store.Store) {
 		{Image: "debian-13", Limit: 2}: "debian-13/26 debian-13/25",
 		{Image: "debian"}:              "",
 		{Limit: 1}:                     "debian-13/26",
+		{Limit: 1, Whole: true}:        "debian-13/26",
 		{Image: "debian-12", Env: Release("debian-12", 0).Tag.Env, Repository: Release("debian-12", 0).Repository}: "debian-12/25 debian-12/24 debian-12/23",
 		{Image: "debian-12", Repository: "elsewhere.example/debian-12"}:                                            "",
 		{Image: "debian-12", Env: "qa"}: "",
@@ -162,7 +178,7 @@ func releaseReferences(t *testing.T, s *store.Store) {
 	mirrored := b // the same digest in another registry
 	mirrored.ID, mirrored.Repository, mirrored.Created = "m1", "mirror.invalid/debian-12", b.Created.Add(time.Hour)
 	for _, r := range []factory.Release{a, b, c, mirrored} {
-		must(t, s.AddRelease(ctx, r))
+		add(t, s, r)
 	}
 	for ref, want := range map[string]string{
 		a.ID:                                   a.ID,
@@ -212,18 +228,18 @@ func releaseReferences(t *testing.T, s *store.Store) {
 			refused(t, err, factory.ErrNotFound, "factory releases")
 		case err != nil || got.ID != want:
 			t.Errorf("%q: release %q, %v; want %q", ref, got.ID, err, want)
-		case got.Signatures == nil || got.Inputs == nil:
+		case got.Signatures == nil || got.Inputs == nil || got.Documents == nil:
 			t.Errorf("%q: not the whole release", ref)
 		}
 	}
 	for n := range 10 {
-		must(t, s.AddRelease(ctx, factory.Release{ID: "z" + strings.Repeat("z", n), Image: "z", Repository: "z", Digest: a.Digest,
+		must(t, Add(ctx, s, factory.Release{ID: "z" + strings.Repeat("z", n), Image: "z", Repository: "z", Digest: a.Digest,
 			Tag: factory.Tag{Date: factory.DateOf(night.AddDate(0, 0, n)), Hash: "00000000", Env: factory.Dev}, Created: night}))
 	}
 	_, err := s.Release(ctx, "zz")
 	must(t, err) // a whole id is never ambiguous
 	for n := range 10 {
-		must(t, s.AddRelease(ctx, factory.Release{ID: "y" + string(rune('0'+n)), Image: "z", Repository: "y", Digest: a.Digest,
+		must(t, Add(ctx, s, factory.Release{ID: "y" + string(rune('0'+n)), Image: "z", Repository: "y", Digest: a.Digest,
 			Tag: factory.Tag{Date: factory.DateOf(night.AddDate(0, 0, n)), Hash: "00000000", Env: factory.Dev}, Created: night}))
 	}
 	_, err = s.Release(ctx, "y")
@@ -240,7 +256,7 @@ func releaseHints(t *testing.T, s *store.Store) {
 	_, err := s.Release(t.Context(), "debian-12")
 	refused(t, err, factory.ErrNotFound, "nothing was released yet", "factory nightly")
 	r := Release("debian-12", 1)
-	must(t, s.AddRelease(t.Context(), r))
+	add(t, s, r)
 	for ref, hint := range map[string]string{
 		"debain-12":                       "did you mean debian-12?",
 		"debian12":                        "did you mean debian-12?",
@@ -264,7 +280,7 @@ func inputs(t *testing.T, s *store.Store) {
 	a, b, c := Release("debian-12", 1), Release("debian-12", 2), Release("debian-13", 1)
 	a.Inputs, b.Inputs, c.Inputs = tar, tar, nil
 	for _, r := range []factory.Release{a, b, c} {
-		must(t, s.AddRelease(ctx, r))
+		add(t, s, r)
 		got, err := s.Inputs(ctx, r.ID)
 		must(t, err)
 		if !bytes.Equal(got, r.Inputs) || (got == nil) != (r.Inputs == nil) {

@@ -108,7 +108,7 @@ func manyWriters(t *testing.T, s *store.Store) {
 				if err := s.SaveJob(ctx, "run-1", factory.RunJob{Image: image}); err != nil {
 					t.Error(err)
 				}
-				if err := s.AddRelease(ctx, Release(image, n)); err != nil {
+				if err := Add(ctx, s, Release(image, n)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -131,7 +131,9 @@ func cancelled(t *testing.T, s *store.Store) {
 	_, runs := s.Runs(ctx, 0)
 	_, find := s.Release(ctx, "debian-12")
 	_, lease := s.Acquire(ctx, "night", store.Holder{}, time.Minute)
-	for _, err := range []error{runs, find, lease, s.BeginRun(ctx, run("run-1")), s.AddRelease(ctx, Release("debian-12", 1))} {
+	_, remember := s.Remember(ctx, "debian-12", Scan(1))
+	_, scan := s.SaveScan(ctx, "r", Scan(1))
+	for _, err := range []error{remember, scan, s.Promote(ctx, entry(Release("debian-12", 1), factory.Dev)), runs, find, lease, s.BeginRun(ctx, run("run-1")), Add(ctx, s, Release("debian-12", 1))} {
 		if !errors.Is(err, why) || len(factory.Problems(err)) > 0 {
 			t.Errorf("error %v, want the cause of the cancellation", err)
 		}
@@ -154,8 +156,20 @@ func closed(t *testing.T, s *store.Store) {
 	_, none := s.Release(ctx, "")
 	_, inputs := s.Inputs(ctx, "r")
 	_, lease := s.Acquire(ctx, "day", store.Holder{}, time.Minute)
-	for _, err := range []error{runs, byID, all, latest, byRef, none, inputs, lease, l.Renew(ctx), l.Release(ctx), s.BeginRun(ctx, run("r")),
-		s.SaveJob(ctx, "r", factory.RunJob{}), s.FinishRun(ctx, "r", factory.Broken, ""), s.AddRelease(ctx, Release("debian-12", 1))} {
+	_, documents := s.Documents(ctx, "r")
+	_, document := s.Document(ctx, "r", factory.SPDX, "x")
+	_, holding := s.Holding(ctx, "bash")
+	_, remember := s.Remember(ctx, "debian-12", Scan(1))
+	_, scan := s.SaveScan(ctx, "r", Scan(1))
+	_, last := s.LatestScan(ctx, "r")
+	_, findings := s.Findings(ctx, store.FindingQuery{})
+	_, ledger := s.Ledger(ctx, store.LedgerQuery{})
+	_, standing := s.Standing(ctx)
+	_, revoked := s.Revoked(ctx, "x", "")
+	e := entry(Release("debian-12", 1), factory.Dev)
+	for _, err := range []error{documents, document, holding, remember, scan, last, findings, ledger, standing, revoked, s.Promote(ctx, e), s.Revoke(ctx, e),
+		runs, byID, all, latest, byRef, none, inputs, lease, l.Renew(ctx), l.Release(ctx), s.BeginRun(ctx, run("r")),
+		s.SaveJob(ctx, "r", factory.RunJob{}), s.FinishRun(ctx, "r", factory.Broken, ""), Add(ctx, s, Release("debian-12", 1))} {
 		refused(t, err, factory.ErrUnavailable)
 	}
 }
