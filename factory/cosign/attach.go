@@ -26,10 +26,10 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// Attach writes signatures next to the digests in repository that they are about, where cosign looks for them. A
-// signature that this key made over the same payload before is kept as it is, and an attestation of the same kind about
-// the same tag by this key is replaced, so that lists stay short; whatever others attached is kept. It is read back.
-// ErrBlocked when the registry lets nobody add to what is attached.
+// Attach writes signatures next to the digests in repository that they are about, where cosign looks for them, with one
+// write for each digest. A signature that this key made over the same payload before is kept as it is, and an attestation
+// of the same purpose by this key is replaced, so that lists stay short; revocations and whatever others attached are kept.
+// It is read back. ErrBlocked when the registry lets nobody add to what is attached.
 func (s *Signer) Attach(ctx context.Context, repository string, sigs []factory.Signature) error {
 	repo, err := s.Remote.repository(repository)
 	if err != nil {
@@ -50,16 +50,18 @@ func (s *Signer) Attach(ctx context.Context, repository string, sigs []factory.S
 	order := slices.SortedFunc(maps.Keys(places), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(b.kind, a.kind))
 	})
+	var work []func() (struct{}, error)
 	for _, at := range order {
-		if err := s.attach(ctx, repo, at.subject, at.kind, places[at]); err != nil {
-			return err
-		}
+		work = append(work, func() (struct{}, error) {
+			return struct{}{}, s.attach(ctx, repo, at.subject, at.kind, places[at])
+		})
 	}
-	return nil
+	_, err = together(work)
+	return err
 }
 
 func (s *Signer) attach(ctx context.Context, repo name.Repository, d factory.Digest, kind string, add []factory.Signature) error {
-	mine, err := s.mine(ctx)
+	mine, err := s.mine(ctx, kind == attestations, add[0].Cert)
 	if err != nil {
 		return err
 	}
@@ -67,23 +69,11 @@ func (s *Signer) attach(ctx context.Context, repo name.Repository, d factory.Dig
 	if err != nil {
 		return err
 	}
-	keep, fresh := there, []oci.Signature(nil)
-	for _, sig := range add {
-		next, err := layer(sig)
-		if err != nil {
-			return err
-		}
-		if kind == attestations {
-			keep = slices.DeleteFunc(slices.Clone(keep), func(old oci.Signature) bool { return mine(old, sig) })
-		} else if slices.ContainsFunc(there, func(old oci.Signature) bool { return mine(old, sig) }) {
-			continue
-		}
-		fresh = append(fresh, next)
+	next, err := merge(there, add, mine)
+	if err != nil || next == nil {
+		return err
 	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	image, err := mutate.AppendSignatures(empty.Signatures(), false, append(slices.Clone(keep), fresh...)...)
+	image, err := mutate.AppendSignatures(empty.Signatures(), false, next...)
 	if err != nil {
 		return fmt.Errorf("attach to %s: %w", d, err)
 	}
@@ -110,6 +100,54 @@ func (s *Signer) attach(ctx context.Context, repo name.Repository, d factory.Dig
 	})
 }
 
+// merge adds signatures to what is there, as Attach says. It returns nil when nothing is to be added.
+func merge(there []oci.Signature, add []factory.Signature, mine func(oci.Signature) bool) ([]oci.Signature, error) {
+	replaced := map[string]bool{}
+	for _, sig := range add {
+		if p := purpose(sig.Payload, sig.Predicate != ""); p != "" {
+			replaced[p] = true
+		}
+	}
+	same := map[string]bool{} // payloads that are there already and stay
+	var keep, fresh []oci.Signature
+	for _, old := range there {
+		text, err := old.Payload()
+		if err == nil && mine(old) {
+			if replaced[purpose(text, add[0].Predicate != "")] {
+				continue
+			}
+			same[string(text)] = true
+		}
+		keep = append(keep, old)
+	}
+	for _, sig := range add {
+		if same[string(sig.Payload)] {
+			continue
+		}
+		next, err := layer(sig)
+		if err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, next)
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	return append(keep, fresh...), nil
+}
+
+// purpose is what makes a payload replace another one; empty when nothing does.
+func purpose(text []byte, attestation bool) string {
+	if !attestation {
+		return ""
+	}
+	c, err := claimOf(text)
+	if err != nil {
+		return ""
+	}
+	return purposeOf(c)
+}
+
 // layer turns a signature into what hangs in the registry.
 func layer(sig factory.Signature) (oci.Signature, error) {
 	var opts []static.Option
@@ -129,11 +167,10 @@ func layer(sig factory.Signature) (oci.Signature, error) {
 	return static.NewSignature(sig.Payload, sig.Base64, opts...)
 }
 
-// mine returns a function that tells whether an attached signature was made by this signer for the same purpose as
-// another one.
-func (s *Signer) mine(ctx context.Context) (func(old oci.Signature, new factory.Signature) bool, error) {
+// mine returns a function that tells whether this signer made what is attached; cert is what a keyless one signs with.
+func (s *Signer) mine(ctx context.Context, attestation bool, cert []byte) (func(old oci.Signature) bool, error) {
 	if s.Key == "" {
-		return sameIdentity, nil
+		return func(old oci.Signature) bool { return sameIdentity(old, cert, attestation) }, nil
 	}
 	private, err := s.open(ctx)
 	if err != nil {
@@ -143,27 +180,7 @@ func (s *Signer) mine(ctx context.Context) (func(old oci.Signature, new factory.
 	if err != nil {
 		return nil, err
 	}
-	return func(old oci.Signature, new factory.Signature) bool {
-		return samePurpose(old, new) && made(key, old, new.Predicate != "")
-	}, nil
-}
-
-// samePurpose compares payloads of signatures, and predicate types and tags of attestations: of two releases of one
-// digest, each has its own provenance.
-func samePurpose(old oci.Signature, new factory.Signature) bool {
-	text, err := old.Payload()
-	if err != nil {
-		return false
-	}
-	if new.Predicate == "" {
-		return bytes.Equal(text, new.Payload)
-	}
-	before, err := statementOf(text)
-	if err != nil {
-		return false
-	}
-	now, err := statementOf(new.Payload)
-	return err == nil && before.PredicateType == now.PredicateType && before.tag() == now.tag()
+	return func(old oci.Signature) bool { return made(key, old, attestation) }, nil
 }
 
 // made reports whether key signed what is attached.
@@ -184,15 +201,15 @@ func made(key signature.Verifier, old oci.Signature, attestation bool) bool {
 }
 
 // sameIdentity compares the names in two certificates. A forged one only makes room for the genuine.
-func sameIdentity(old oci.Signature, new factory.Signature) bool {
+func sameIdentity(old oci.Signature, mine []byte, attestation bool) bool {
 	cert, err := old.Cert()
-	if err != nil || cert == nil || !samePurpose(old, new) {
+	if err != nil || cert == nil {
 		return false
 	}
-	ours, err := cryptoutils.UnmarshalCertificatesFromPEM(new.Cert)
+	ours, err := cryptoutils.UnmarshalCertificatesFromPEM(mine)
 	if err != nil || len(ours) == 0 || !slices.Equal(cryptoutils.GetSubjectAlternateNames(cert), cryptoutils.GetSubjectAlternateNames(ours[0])) {
 		return false
 	}
 	key, err := signature.LoadVerifier(cert.PublicKey, crypto.SHA256)
-	return err == nil && made(key, old, new.Predicate != "")
+	return err == nil && made(key, old, attestation)
 }

@@ -63,6 +63,19 @@ func TestPublicCosign(t *testing.T) {
 				t.Fatalf("verify-attestation: %v\n%s", err, msg)
 			}
 			checkPrinted(t, out, a.Digest)
+			for _, predicateType := range []string{"cyclonedx", "spdxjson", "spdx", "vuln", "openvex", ComplianceType, DecisionType, CycloneDXType} {
+				if out, msg, err := cosign("verify-attestation", "--type", predicateType, "--key", pub, "--insecure-ignore-tlog=true", refs[0]); err != nil || !strings.Contains(out, `"payload"`) {
+					t.Errorf("verify-attestation --type %s: %v\n%s%s", predicateType, err, out, msg)
+				}
+			}
+			if _, _, err := cosign("verify-attestation", "--type", RevocationType, "--key", pub, "--insecure-ignore-tlog=true", refs[0]); err == nil {
+				t.Error("a revocation that nobody made was found")
+			}
+			revoked := must2(s.Revoke(t.Context(), repository, a.Digest, "ships a private key", "ann@desk", began))(t)
+			must(t, s.Attach(t.Context(), repository, revoked))
+			if _, msg, err := cosign("verify-attestation", "--type", RevocationType, "--key", pub, "--insecure-ignore-tlog=true", refs[0]); err != nil {
+				t.Errorf("revocation: %v\n%s", err, msg)
+			}
 			if _, _, err := cosign("verify-attestation", "--type", "slsaprovenance1", "--key", otherPub, "--insecure-ignore-tlog=true", refs[0]); err == nil {
 				t.Error("verify-attestation with another key: accepted")
 			}
@@ -80,7 +93,7 @@ func checkKeyless(t *testing.T, world *sigstore, repository string, cosign func(
 	a, _ := release(t, world.signer(), repository, nil)
 	ca := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: world.ca.Raw})))
 	who := []string{"--insecure-ignore-sct", "--certificate-identity", identity, "--certificate-oidc-issuer", issuer, repository + "@" + string(a.Digest)}
-	for _, how := range [][]string{{"verify", "--trusted-root", world.root}, {"verify", "--ca-roots", ca}, {"verify-attestation", "--type", "slsaprovenance1", "--ca-roots", ca}} {
+	for _, how := range [][]string{{"verify", "--trusted-root", world.root}, {"verify", "--ca-roots", ca}, {"verify-attestation", "--type", "slsaprovenance1", "--ca-roots", ca}, {"verify-attestation", "--type", "cyclonedx", "--ca-roots", ca}} {
 		if _, msg, err := cosign(append(how, who...)...); err != nil {
 			t.Errorf("keyless %v: %v\n%s", how, err, msg)
 		}
@@ -96,7 +109,7 @@ func checkPrinted(t *testing.T, out string, d factory.Digest) {
 	must(t, json.Unmarshal([]byte(out), &envelope))
 	text, err := base64.StdEncoding.DecodeString(envelope.Payload)
 	must(t, err)
-	var st statement
+	var st statement[provenance]
 	must(t, json.Unmarshal(text, &st))
 	if st.PredicateType != ProvenanceType || st.Subject[0].Digest["sha256"] != d.Hex() || !strings.Contains(string(text), "pkg:deb/debian/bash@") {
 		t.Errorf("cosign printed %s", text)

@@ -1,6 +1,7 @@
 package cosign
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -83,9 +84,9 @@ func retag(t *testing.T, repository, tag string, d factory.Digest) {
 	must(t, remote.Tag(repo.Tag(tag), desc))
 }
 
-// tested is a result of the pipeline about a.
-func tested(a factory.Artifact) factory.Tested {
-	var t factory.Tested
+// examined is a result of the pipeline about a.
+func examined(a factory.Artifact) factory.Examined {
+	var t factory.Examined
 	platforms := []factory.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 	t.Job = factory.Job{
 		Image:  factory.Image{Name: "debian-12", Distro: factory.Distro{Family: "debian", Release: "12"}, Platforms: platforms},
@@ -106,7 +107,60 @@ func tested(a factory.Artifact) factory.Tested {
 	t.Controls = []factory.ControlOutcome{{Control: "5.4.1.1", Title: "expire passwords", Platform: platforms[0], Outcome: factory.Applied}}
 	t.Results = []factory.TestResult{{Name: "command: says hello", Platform: platforms[0], Passed: true, Seconds: 0.3}}
 	t.Artifact = a
+	t.Proven.Compliance = factory.Compliance{
+		Benchmark: "xccdf_org.ssgproject.content_benchmark_DEBIAN-12", Content: "SCAP Security Guide 0.1.82", ContentDigest: factory.DigestOf([]byte("content")), Tool: "OpenSCAP 1.4.2",
+		Method: []string{"device pattern widened"}, Canaries: []string{"file_permissions_unauthorized_world_writable"},
+		Evaluations: []factory.Evaluation{{View: factory.ContainerView, Level: 2, Profile: "cis_level2_server", Platform: platforms[0], Seconds: 3, Rules: []factory.RuleOutcome{
+			{Rule: "a_fails", Result: factory.RuleFail}, {Rule: "b_passes", Result: factory.RulePass}, {Rule: "c_passes", Result: factory.RulePass},
+			{Rule: "d_waived", Result: factory.RuleFail}, {Rule: "e_unknown", Result: factory.RuleUnknown}, {Rule: "f_none", Result: factory.RuleNotApplicable},
+		}}},
+	}
+	t.Job.Image.Waivers = []factory.Waiver{
+		{ID: "d_waived", Reason: "no such users", By: "base", Until: factory.DateOf(began)},
+		{ID: "a_fails", Reason: "expired", By: "base", Until: factory.DateOf(began.AddDate(0, 0, -1))},
+	}
+	t.Proven.Documents = []factory.Document{
+		factory.NewDocument(factory.ARF, "linux/amd64 container level 2", platforms[0], "application/xml", []byte("<arf/>")),
+		factory.NewDocument(factory.ComplianceHTML, "linux/amd64 container level 2", platforms[0], "text/html", []byte("<html/>")),
+	}
+	t.Scanned.Scan = factory.Scan{
+		Scanner: "trivy 0.74.0", At: began, Packages: 4,
+		Database: factory.Database{Kind: factory.ArchiveDatabase, Schema: 2, Updated: began.Add(-6 * time.Hour), Digest: factory.DigestOf([]byte("database")), Origin: "/srv/db on mirror.example.com"},
+		Findings: []factory.Finding{{Vulnerability: "CVE-2026-1", Package: "bash", Version: "5.2.15-2", Severity: factory.High}, {Vulnerability: "CVE-2026-2", Package: "bash", Version: "5.2.15-2", Severity: factory.Unknown}},
+	}
+	for _, p := range platforms {
+		t.Scanned.Documents = append(t.Scanned.Documents,
+			factory.NewDocument(factory.CycloneDX, p.String(), p, "application/vnd.cyclonedx+json", cyclonedx("debian-12", "")),
+			factory.NewDocument(factory.SPDX, p.String(), p, "application/spdx+json", []byte(`{"spdxVersion":"SPDX-2.3","name":"debian-12","packages":[]}`)))
+	}
+	t.Scanned.Documents = append(t.Scanned.Documents, factory.NewDocument(factory.OpenVEX, "debian-12", factory.Platform{}, "application/json", vex))
 	return t
+}
+
+var vex = []byte(`{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://factory.example.com/vex/1","author":"base","timestamp":"2026-11-23T02:00:00Z","version":1,
+	"statements":[{"vulnerability":{"name":"CVE-2026-9"},"products":[{"@id":"pkg:oci/debian-12"}],"status":"not_affected","justification":"vulnerable_code_not_present"}]}`)
+
+func cyclonedx(name, purl string) []byte {
+	return fmt.Appendf(nil, `{"bomFormat":"CycloneDX","specVersion":"1.6","metadata":{"component":{"type":"container","name":%q,"purl":%q}},
+		"components":[{"type":"operating-system","name":"debian"},{"type":"library","name":"bash"},{"type":"library","name":"tzdata"}]}`, name, purl)
+}
+
+// decided is what the gate of e's environment says of it.
+func decided(e factory.Examined) factory.Decision {
+	return factory.Decision{Image: e.Job.Image.Name, Env: e.Job.Env, Digest: e.Artifact.Digest, At: e.At, Pass: true, Pack: "default", Policy: factory.DigestOf([]byte("policy")),
+		Reasons: []factory.Reason{{Rule: "vulnerability", Subject: "CVE-2026-1 bash", Text: "has no fix"}}, Waived: []factory.Waived{{Subject: "d_waived"}}, Database: e.Scanned.Scan.Database}
+}
+
+// approved is e after the gate.
+func approved(t *testing.T, e factory.Examined) factory.Approved {
+	t.Helper()
+	a, err := factory.Approve(e, decided(e))
+	must(t, err)
+	return a
+}
+
+func tagFor(e factory.Examined) factory.Tag {
+	return factory.Tag{Date: factory.DateOf(e.At), Hash: e.Job.Source.Hash, Env: e.Job.Env}
 }
 
 // pairs are two key pairs for all tests, read once: making and opening one is slow by design.
@@ -149,18 +203,17 @@ func numbered(t *testing.T, i int) (*Signer, string) {
 }
 
 // release publishes, signs, attaches and tags an image.
-func release(t *testing.T, s *Signer, repository string, change func(*factory.Tested)) (factory.Artifact, []factory.Signature) {
+func release(t *testing.T, s *Signer, repository string, change func(*factory.Examined)) (factory.Artifact, []factory.Signature) {
 	t.Helper()
 	a := publish(t, repository, commit)
-	run := tested(a)
+	run := examined(a)
 	if change != nil {
 		change(&run)
 	}
-	sigs, err := s.Sign(t.Context(), repository, run)
+	sigs, err := s.Sign(t.Context(), repository, approved(t, run))
 	must(t, err)
 	must(t, s.Attach(t.Context(), repository, sigs))
-	tag := factory.Tag{Date: factory.DateOf(run.At), Hash: run.Job.Source.Hash, Env: run.Job.Env}
-	retag(t, repository, tag.String(), a.Digest)
+	retag(t, repository, tagFor(run).String(), a.Digest)
 	return a, sigs
 }
 

@@ -15,7 +15,7 @@ func TestKeyless(t *testing.T) {
 	repository := serve(t, true) + "/base/debian-12"
 	world := newSigstore(t)
 	s := world.signer()
-	a, _ := release(t, s, repository, nil)
+	a, sigs := release(t, s, repository, nil)
 	ref := repository + ":20261123-1a2b3c4d-prod"
 	checks, err := Verify(t.Context(), ref, world.options())
 	if err != nil {
@@ -24,15 +24,15 @@ func TestKeyless(t *testing.T) {
 	if !strings.Contains(checks[3].Detail, identity) {
 		t.Errorf("the identity is not named: %+v", checks[3])
 	}
-	if world.entries != 4 {
-		t.Errorf("%d entries in the log", world.entries)
+	if n := world.entries.Load(); n != int64(len(sigs)) || n != 3+9 {
+		t.Errorf("%d entries in the log", n)
 	}
 
 	// Signing again makes a new key and certificate, and still does not pile up.
-	again, err := s.Sign(t.Context(), repository, tested(a))
+	again, err := s.Sign(t.Context(), repository, approved(t, examined(a)))
 	must(t, err)
 	must(t, s.Attach(t.Context(), repository, again))
-	if n, m := count(t, repository, a.Digest, signatures), count(t, repository, a.Digest, attestations); n != 1 || m != 1 {
+	if n, m := count(t, repository, a.Digest, signatures), count(t, repository, a.Digest, attestations); n != 1 || m != 9 {
 		t.Errorf("%d signatures, %d attestations", n, m)
 	}
 	if _, err := Verify(t.Context(), ref, world.options()); err != nil {
@@ -49,7 +49,7 @@ func TestKeyless(t *testing.T) {
 		o := world.options()
 		change(&o)
 		checks, err := Verify(t.Context(), ref, o)
-		want := []string{"signature of the index", "signature of linux/amd64", "signature of linux/arm64", "provenance"}
+		want := slices.Concat([]string{"signature of the index", "signature of linux/amd64", "signature of linux/arm64"}, everyStatement)
 		if !errors.Is(err, factory.ErrUnverified) || !slices.Equal(failed(checks), want) {
 			t.Errorf("%s: %v, failed %q", what, err, failed(checks))
 		}
@@ -66,7 +66,7 @@ func TestKeylessGarbage(t *testing.T) {
 	hang(t, repository, a.Digest, signatures, payloads)
 	hang(t, repository, a.Digest, attestations, payloads)
 	checks, err := Verify(t.Context(), repository+"@"+string(a.Digest), world.options())
-	if !errors.Is(err, factory.ErrUnverified) || !slices.Equal(failed(checks), []string{"signature of the index", "provenance"}) {
+	if !errors.Is(err, factory.ErrUnverified) || !slices.Equal(failed(checks), slices.Concat([]string{"signature of the index"}, everyStatement)) {
 		t.Errorf("%v\n%+v", err, checks)
 	}
 }
@@ -89,11 +89,11 @@ func TestKeyWithLog(t *testing.T) {
 	}
 
 	world.down = true
-	if _, err := logged.Sign(t.Context(), repository, tested(a)); !errors.Is(err, factory.ErrUnavailable) {
+	if _, err := logged.Sign(t.Context(), repository, approved(t, examined(a))); !errors.Is(err, factory.ErrUnavailable) {
 		t.Errorf("a log that is down: %v", err)
 	}
 	world.down, world.mute = false, true
-	if _, err := logged.Sign(t.Context(), repository, tested(a)); !errors.Is(err, factory.ErrUnverified) {
+	if _, err := logged.Sign(t.Context(), repository, approved(t, examined(a))); !errors.Is(err, factory.ErrUnverified) {
 		t.Errorf("a log without a promise: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func TestKeyWithLog(t *testing.T) {
 func TestKeylessFaults(t *testing.T) {
 	t.Parallel()
 	world := newSigstore(t)
-	run := tested(factory.Artifact{Digest: factory.DigestOf(nil)})
+	run := approved(t, examined(factory.Artifact{Digest: factory.DigestOf(nil)}))
 	gone := errors.New("not in CI")
 	for what, tc := range map[string]struct {
 		token func(context.Context) (string, error)
@@ -143,12 +143,12 @@ func TestKeyAndKeylessTogether(t *testing.T) {
 	hang(t, repository, a.Digest, signatures, [][]byte{[]byte("{}")})
 	hang(t, repository, a.Digest, attestations, [][]byte{[]byte("{}")})
 	for _, by := range []*Signer{s, world.signer(), s, world.signer()} {
-		sigs, err := by.Sign(t.Context(), repository, tested(a))
+		sigs, err := by.Sign(t.Context(), repository, approved(t, examined(a)))
 		must(t, err)
 		must(t, by.Attach(t.Context(), repository, sigs))
 	}
-	if n, m := count(t, repository, a.Digest, signatures), count(t, repository, a.Digest, attestations); n != 3 || m != 3 {
-		t.Errorf("%d signatures, %d attestations, want one each of junk, key and identity", n, m)
+	if n, m := count(t, repository, a.Digest, signatures), count(t, repository, a.Digest, attestations); n != 3 || m != 1+9+9 {
+		t.Errorf("%d signatures, %d attestations, want those of junk, key and identity, once each", n, m)
 	}
 	for _, o := range []VerifyOptions{{Key: pub}, world.options()} {
 		if checks, err := Verify(t.Context(), repository+"@"+string(a.Digest), o); err != nil {

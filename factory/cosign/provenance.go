@@ -11,33 +11,19 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-const (
-	// ProvenanceType is the predicate type of SLSA provenance v1.
-	ProvenanceType = "https://slsa.dev/provenance/v1"
-	// BuildType says how to read the parameters of this factory's provenance.
-	BuildType = "https://github.com/imagefactory/imagefactory/build-types/image/v1"
+// BuildType says how to read the parameters of this factory's provenance.
+const BuildType = "https://github.com/imagefactory/imagefactory/build-types/image/v1"
 
-	statementType = "https://in-toto.io/Statement/v1"
-)
-
-// statement is an in-toto statement whose predicate is SLSA provenance v1. Field order is the order on the wire, and
-// every list is sorted, so that one build makes one text apart from its times.
-type statement struct {
-	Type          string     `json:"_type"`
-	Subject       []resource `json:"subject"`
-	PredicateType string     `json:"predicateType"`
-	Predicate     provenance `json:"predicate"`
-}
-
-// tag is the release that the statement is about.
-func (s statement) tag() factory.Tag { return s.Predicate.BuildDefinition.ExternalParameters.Tag }
-
-func (s statement) finished() time.Time { return s.Predicate.RunDetails.Metadata.FinishedOn }
-
+// provenance is the predicate of SLSA provenance v1.
 type provenance struct {
 	BuildDefinition buildDefinition `json:"buildDefinition"`
 	RunDetails      runDetails      `json:"runDetails"`
 }
+
+// tag is the release that the provenance is about.
+func (p provenance) tag() factory.Tag { return p.BuildDefinition.ExternalParameters.Tag }
+
+func (p provenance) finished() time.Time { return p.RunDetails.Metadata.FinishedOn }
 
 type buildDefinition struct {
 	BuildType            string             `json:"buildType"`
@@ -80,71 +66,51 @@ type runMetadata struct {
 	FinishedOn   time.Time `json:"finishedOn"`
 }
 
-// resource is an in-toto resource descriptor.
-type resource struct {
-	Name        string            `json:"name,omitempty"`
-	URI         string            `json:"uri,omitempty"`
-	Digest      map[string]string `json:"digest,omitempty"`
-	MediaType   string            `json:"mediaType,omitempty"`
-	Content     []byte            `json:"content,omitempty"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
-func sha(d factory.Digest) map[string]string { return map[string]string{"sha256": d.Hex()} }
-
-// provenanceOf says where t comes from. Its subjects are the index and every platform's manifest.
-func (s *Signer) provenanceOf(repository string, t factory.Tested) ([]byte, error) {
-	job, finished := t.Job, t.At
+// provenanceOf says where a comes from. Its subjects are the index and every platform's manifest.
+func (s *Signer) provenanceOf(about []resource, a factory.Approved) (draft, error) {
+	job, finished := a.Job, a.At
 	if s.Now != nil {
 		finished = s.Now()
 	}
-	dependencies, err := dependencies(t)
+	dependencies, err := dependencies(a.Tested)
 	if err != nil {
-		return nil, err
+		return draft{}, err
 	}
-	byproducts, err := byproducts(t)
+	byproducts, err := byproducts(a)
 	if err != nil {
-		return nil, err
+		return draft{}, err
 	}
-	st := statement{
-		Type:          statementType,
-		Subject:       []resource{{Name: repository, Digest: sha(t.Artifact.Digest)}},
-		PredicateType: ProvenanceType,
-		Predicate: provenance{
-			BuildDefinition: buildDefinition{
-				BuildType: BuildType,
-				ExternalParameters: externalParameters{
-					Image: job.Image.Name, Env: job.Env, Platforms: job.Image.Platforms,
-					Tag: factory.Tag{Date: factory.DateOf(t.At), Hash: job.Source.Hash, Env: job.Env},
-				},
-				InternalParameters: internalParameters{
-					Definition: t.Lock.Definition, Timestamp: t.Lock.Timestamp.UTC(), Reason: job.Reason,
-					Dirty: job.Source.Dirty, Supersedes: job.Supersedes,
-				},
-				ResolvedDependencies: dependencies,
+	return draftOf(ProvenanceType, about, provenance{
+		BuildDefinition: buildDefinition{
+			BuildType: BuildType,
+			ExternalParameters: externalParameters{
+				Image: job.Image.Name, Env: job.Env, Platforms: job.Image.Platforms, Tag: tagOf(a),
 			},
-			RunDetails: runDetails{
-				Builder:    builder{ID: s.Builder},
-				Metadata:   runMetadata{InvocationID: s.Run, StartedOn: seconds(t.At), FinishedOn: seconds(finished)},
-				Byproducts: byproducts,
+			InternalParameters: internalParameters{
+				Definition: a.Lock.Definition, Timestamp: a.Lock.Timestamp.UTC(), Reason: job.Reason,
+				Dirty: job.Source.Dirty, Supersedes: job.Supersedes,
 			},
+			ResolvedDependencies: dependencies,
 		},
-	}
-	if s.Version != "" {
-		st.Predicate.RunDetails.Builder.Version = map[string]string{"imagefactory": s.Version}
-	}
-	for _, p := range platforms(t.Artifact) {
-		st.Subject = append(st.Subject, resource{Name: repository + " " + p.Platform.String(), Digest: sha(p.Digest)})
-	}
-	return json.Marshal(st)
+		RunDetails: runDetails{
+			Builder:    s.builder(),
+			Metadata:   runMetadata{InvocationID: s.Run, StartedOn: seconds(a.At), FinishedOn: seconds(finished)},
+			Byproducts: byproducts,
+		},
+	})
 }
 
-func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// tagOf is the tag that a gets when it is published.
+func tagOf(a factory.Approved) factory.Tag {
+	return factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Source.Hash, Env: a.Job.Env}
+}
 
-func platforms(a factory.Artifact) []factory.PlatformImage {
-	sorted := slices.Clone(a.Platforms)
-	slices.SortFunc(sorted, func(a, b factory.PlatformImage) int { return cmp.Compare(a.Platform.String(), b.Platform.String()) })
-	return sorted
+func (s *Signer) builder() builder {
+	b := builder{ID: s.Builder}
+	if s.Version != "" {
+		b.Version = map[string]string{"imagefactory": s.Version}
+	}
+	return b
 }
 
 // dependencies lists everything that decided the image's bytes: source, inputs, lock, tools, roles, packages. Archives
@@ -202,17 +168,18 @@ func named(kind string, digests map[string]factory.Digest) []resource {
 	return all
 }
 
-// byproducts are the control outcomes in full and the tests as counts; times of tests are left out of their digest.
-func byproducts(t factory.Tested) ([]resource, error) {
+// byproducts are the control outcomes in full, the tests as counts, and which documents there are; times of tests are left
+// out of their digest.
+func byproducts(a factory.Approved) ([]resource, error) {
 	var all []resource
-	if len(t.Controls) > 0 {
-		text, err := json.Marshal(t.Controls)
+	if len(a.Controls) > 0 {
+		text, err := json.Marshal(a.Controls)
 		if err != nil {
 			return nil, fmt.Errorf("control outcomes: %w", err)
 		}
 		all = append(all, resource{Name: "controls", Digest: sha(factory.DigestOf(text)), MediaType: "application/json", Content: text})
 	}
-	results, passed := slices.Clone(t.Results), 0
+	results, passed := slices.Clone(a.Results), 0
 	for i := range results {
 		results[i].Seconds = 0
 		if results[i].Passed {
@@ -223,6 +190,18 @@ func byproducts(t factory.Tested) ([]resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("test results: %w", err)
 	}
-	return append(all, resource{Name: "tests", Digest: sha(factory.DigestOf(text)), MediaType: "application/json",
-		Annotations: map[string]string{"passed": strconv.Itoa(passed), "failed": strconv.Itoa(len(results) - passed)}}), nil
+	all = append(all, resource{Name: "tests", Digest: sha(factory.DigestOf(text)), MediaType: "application/json",
+		Annotations: map[string]string{"passed": strconv.Itoa(passed), "failed": strconv.Itoa(len(results) - passed)}})
+	return append(all, listed(a.Documents())...), nil
+}
+
+// listed names documents of some kinds, or of all when none is given, by their digests; sorted.
+func listed(documents []factory.Document, kinds ...factory.DocumentKind) (all []resource) {
+	for _, d := range documents {
+		if len(kinds) == 0 || slices.Contains(kinds, d.Kind) {
+			all = append(all, resource{Name: string(d.Kind) + ":" + d.Name, Digest: sha(d.Digest), MediaType: d.MediaType})
+		}
+	}
+	slices.SortFunc(all, func(a, b resource) int { return cmp.Compare(a.Name, b.Name) })
+	return all
 }

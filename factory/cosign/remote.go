@@ -111,6 +111,13 @@ func attachmentTag(repo name.Repository, d factory.Digest, kind string) name.Tag
 	return repo.Tag("sha256-" + d.Hex() + "." + kind)
 }
 
+// How much is read of what hangs on a digest, in bytes: anybody may have put it there. One that is larger counts as
+// unreadable; that all of them together are larger is an error.
+const (
+	maxAttestation = 64 << 20
+	maxAttached    = 256 << 20
+)
+
 // attached returns what hangs on a digest: none when there is nothing.
 func (r Remote) attached(ctx context.Context, repo name.Repository, d factory.Digest, kind string) (all []oci.Signature, err error) {
 	err = r.try(ctx, repo, fmt.Sprintf("read sha256:%s.%s", d.Short(), kind), func(ctx context.Context) error {
@@ -118,15 +125,27 @@ func (r Remote) attached(ctx context.Context, repo name.Repository, d factory.Di
 		if err != nil {
 			return unreadable(err)
 		}
-		if all, err = image.Get(); err != nil {
+		found, err := image.Get()
+		if err != nil {
 			return unreadable(err)
 		}
-		for i := range all {
-			if all[i], err = fetched(all[i]); err != nil {
+		var work []func() (oci.Signature, error)
+		var total int64
+		for _, s := range found {
+			size, err := s.Size()
+			if err != nil {
 				return unreadable(err)
 			}
+			if size <= maxAttestation {
+				total += size
+			}
+			work = append(work, func() (oci.Signature, error) { return fetched(s, size) })
 		}
-		return nil
+		if total > maxAttached {
+			return unreadable(fmt.Errorf("%d MB hang there", total>>20))
+		}
+		all, err = together(work)
+		return err
 	})
 	return all, err
 }
@@ -143,22 +162,28 @@ func unreadable(err error) error {
 	return &factory.Problem{Kind: factory.ErrUnverified, What: "it is not readable", Cause: err}
 }
 
-// fetched reads a signature's payload now, while a failure can still be told from a bad signature.
-func fetched(s oci.Signature) (oci.Signature, error) {
+// fetched reads a signature's payload now, while a failure of the network can still be told from a bad signature.
+func fetched(s oci.Signature, size int64) (oci.Signature, error) {
+	if size > maxAttestation {
+		return held{attachment: s, err: fmt.Errorf("%d MB are too many to read", size>>20)}, nil
+	}
 	text, err := s.Payload()
 	if err != nil {
-		return nil, err
+		if err = unreadable(err); !errors.Is(err, factory.ErrUnverified) {
+			return nil, err
+		}
 	}
-	return held{attachment: s, payload: text}, nil
+	return held{attachment: s, payload: text, err: err}, nil
 }
 
 type attachment = oci.Signature
 
-// held is a signature whose payload is here.
+// held is a signature whose payload is here, or cannot be.
 type held struct {
 	attachment
 	payload []byte
+	err     error
 }
 
 // Payload implements oci.Signature.
-func (h held) Payload() ([]byte, error) { return h.payload, nil }
+func (h held) Payload() ([]byte, error) { return h.payload, h.err }

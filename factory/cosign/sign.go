@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -41,11 +40,21 @@ type Signer struct {
 	loaded *signer // a key of a file or service, read once: decrypting is slow by design
 }
 
-// Sign returns a signature for the index and for each platform's manifest of t, and the index's provenance. repository
-// is where the image will be published, without tag. Nothing is sent to the registry. The provenance is the same for
-// the same t, apart from its times.
-func (s *Signer) Sign(ctx context.Context, repository string, t factory.Tested) ([]factory.Signature, error) {
+// Sign returns a signature for the index and for each platform's manifest of a, and the attestations of the index: its
+// provenance, the SBOMs of each platform, the vulnerability report, compliance, VEX and the gate's decision. repository is
+// where the image will be published, without tag. Nothing is sent to the registry. The provenance is the same for the same
+// a, apart from its times.
+//
+// ErrBlocked when the gate did not let a pass, ErrInvalid when a document is missing: what is signed here can be verified.
+func (s *Signer) Sign(ctx context.Context, repository string, a factory.Approved) ([]factory.Signature, error) {
+	if !a.Valid() {
+		return nil, &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s was not approved, so it is not signed", a.Artifact.Digest.Short())}
+	}
 	repo, err := s.Remote.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	drafts, err := s.evidence(repository, a)
 	if err != nil {
 		return nil, err
 	}
@@ -53,27 +62,51 @@ func (s *Signer) Sign(ctx context.Context, repository string, t factory.Tested) 
 	if err != nil {
 		return nil, err
 	}
-	subjects := []factory.Digest{t.Artifact.Digest}
-	for _, p := range platforms(t.Artifact) {
-		subjects = append(subjects, p.Digest)
+	var work []func() (factory.Signature, error)
+	for _, r := range subjects(repository, a.Artifact.Digest, platforms(a.Artifact)...) {
+		work = append(work, func() (factory.Signature, error) {
+			return key.sign(ctx, repo, "sha256:"+factory.Digest(r.Digest["sha256"]))
+		})
 	}
-	var all []factory.Signature
-	for _, d := range subjects {
-		sig, err := key.sign(ctx, repo, d)
+	for _, d := range drafts {
+		work = append(work, func() (factory.Signature, error) { return key.attest(ctx, d) })
+	}
+	all, err := together(work)
+	if err != nil {
+		return nil, err
+	}
+	decision, err := s.decisionOf(repository, subjects(repository, a.Artifact.Digest, platforms(a.Artifact)...), tagOf(a), a.Decision, all)
+	if err != nil {
+		return nil, err
+	}
+	last, err := key.attest(ctx, decision)
+	return append(all, last), err
+}
+
+// evidence is everything that is attested of an image but the gate's decision, which refers to it.
+func (s *Signer) evidence(repository string, a factory.Approved) ([]draft, error) {
+	about := subjects(repository, a.Artifact.Digest, platforms(a.Artifact)...)
+	all, err := sboms(repository, a)
+	if err != nil {
+		return nil, err
+	}
+	vex, err := document(a.Documents(), factory.OpenVEX, factory.Platform{})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []func() (draft, error){
+		func() (draft, error) { return s.provenanceOf(about, a) },
+		func() (draft, error) { return s.reportOf(about, a.Scanned.Scan) },
+		func() (draft, error) { return complianceOf(about, a) },
+		func() (draft, error) { return vexOf(about, vex.Data) },
+	} {
+		d, err := f()
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, sig)
+		all = append(all, d)
 	}
-	text, err := s.provenanceOf(repository, t)
-	if err != nil {
-		return nil, err
-	}
-	att, err := key.attest(ctx, t.Artifact.Digest, ProvenanceType, text)
-	if err != nil {
-		return nil, err
-	}
-	return append(all, att), nil
+	return all, nil
 }
 
 // open returns the key. A keyless one is new every time.
@@ -121,13 +154,13 @@ func (k *signer) sign(ctx context.Context, repo name.Repository, d factory.Diges
 	return sig, err
 }
 
-// attest wraps an in-toto statement in a signed DSSE envelope.
-func (k *signer) attest(ctx context.Context, d factory.Digest, predicate string, text []byte) (factory.Signature, error) {
-	envelope, err := dsse.WrapSigner(k.SignerVerifier, types.IntotoPayloadType).SignMessage(bytes.NewReader(text), options.WithContext(ctx))
+// attest wraps a statement in a signed DSSE envelope.
+func (k *signer) attest(ctx context.Context, d draft) (factory.Signature, error) {
+	envelope, err := dsse.WrapSigner(k.SignerVerifier, types.IntotoPayloadType).SignMessage(bytes.NewReader(d.text), options.WithContext(ctx))
 	if err != nil {
-		return factory.Signature{}, unsigned(d, err)
+		return factory.Signature{}, unsigned(d.subject, err)
 	}
-	sig := factory.Signature{Subject: d, Predicate: predicate, Payload: envelope, Cert: k.cert, Chain: k.chain}
+	sig := factory.Signature{Subject: d.subject, Predicate: d.predicate, Payload: envelope, Cert: k.cert, Chain: k.chain}
 	if k.log != "" {
 		sig.Bundle, err = k.enter(ctx, func(l *logClient, pem []byte) (entry, error) { return l.envelope(ctx, envelope, pem) })
 	}
@@ -136,23 +169,6 @@ func (k *signer) attest(ctx context.Context, d factory.Digest, predicate string,
 
 func unsigned(d factory.Digest, err error) error {
 	return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("signing %s", d), Hint: "check that the key service answers and that this key may sign", Cause: err}
-}
-
-// statementOf reads the in-toto statement in a DSSE envelope. It verifies nothing.
-func statementOf(envelope []byte) (statement, error) {
-	var e struct {
-		PayloadType string `json:"payloadType"`
-		Payload     []byte `json:"payload"`
-	}
-	var st statement
-	if err := json.Unmarshal(envelope, &e); err != nil {
-		return st, err
-	}
-	if e.PayloadType != types.IntotoPayloadType {
-		return st, fmt.Errorf("payload type %.80q", e.PayloadType)
-	}
-	err := json.Unmarshal(e.Payload, &st)
-	return st, err
 }
 
 var _ signature.SignerVerifier = (*signer)(nil)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,11 +30,13 @@ func TestProvenanceGolden(t *testing.T) {
 		{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Digest: factory.DigestOf([]byte("amd64"))},
 	}}
 	s := &Signer{Builder: builderID, Version: "1.0", Run: "run-1", Now: func() time.Time { return began.Add(time.Minute) }}
-	got, err := s.provenanceOf("registry.example.com/base/debian-12", tested(a))
+	about := subjects("registry.example.com/base/debian-12", a.Digest, platforms(a)...)
+	draft, err := s.provenanceOf(about, approved(t, examined(a)))
 	must(t, err)
-	again, err := s.provenanceOf("registry.example.com/base/debian-12", tested(a))
+	again, err := s.provenanceOf(about, approved(t, examined(a)))
 	must(t, err)
-	if !bytes.Equal(got, again) {
+	got := draft.text
+	if !bytes.Equal(got, again.text) {
 		t.Error("the same build makes another text")
 	}
 	var indented bytes.Buffer
@@ -70,7 +73,7 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 	a, _ := release(t, first, repository, nil)
 
 	// Somebody else signs the same image: kept.
-	sigs, err := other.Sign(t.Context(), repository, tested(a))
+	sigs, err := other.Sign(t.Context(), repository, approved(t, examined(a)))
 	must(t, err)
 	must(t, other.Attach(t.Context(), repository, sigs))
 
@@ -78,10 +81,10 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 	var tags []string
 	for day := range 7 {
 		for try := range 3 {
-			run := tested(a)
+			run := examined(a)
 			run.At = began.AddDate(0, 0, day).Add(time.Duration(try) * time.Hour)
 			first.Now = func() time.Time { return run.At.Add(time.Minute) }
-			sigs, err := first.Sign(t.Context(), repository, run)
+			sigs, err := first.Sign(t.Context(), repository, approved(t, run))
 			must(t, err)
 			must(t, first.Attach(t.Context(), repository, sigs))
 		}
@@ -93,7 +96,7 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 			t.Errorf("%d signatures on %s", n, d)
 		}
 	}
-	if n := count(t, repository, a.Digest, attestations); n != 7+1 {
+	if n := count(t, repository, a.Digest, attestations); n != 7*2+7+9 { // provenance and decision of each tag, one of everything else, and the other's
 		t.Errorf("%d attestations", n)
 	}
 	for _, tag := range tags {
@@ -105,7 +108,7 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 	if checks, err := Verify(t.Context(), repository+":"+tags[0], VerifyOptions{Key: otherPub}); err != nil {
 		t.Errorf("the other's: %v\n%+v", err, checks)
 	}
-	if checks, err := Verify(t.Context(), repository+":"+tags[1], VerifyOptions{Key: otherPub}); !slices.Equal(failed(checks), []string{"provenance tag"}) {
+	if checks, err := Verify(t.Context(), repository+":"+tags[1], VerifyOptions{Key: otherPub}); !slices.Equal(failed(checks), []string{"provenance tag", "decision"}) {
 		t.Errorf("a tag that the other never spoke of: %v\n%+v", err, checks)
 	}
 	checks, err := Verify(t.Context(), repository+"@"+string(a.Digest), VerifyOptions{Key: pub})
@@ -118,7 +121,7 @@ func TestSigningAgainDoesNotPileUp(t *testing.T) {
 
 func TestSignFaults(t *testing.T) {
 	t.Parallel()
-	run := tested(factory.Artifact{Digest: factory.DigestOf(nil)})
+	run := approved(t, examined(factory.Artifact{Digest: factory.DigestOf(nil)}))
 	for what, tc := range map[string]struct {
 		s    *Signer
 		repo string
@@ -167,14 +170,14 @@ func TestRegistryFaults(t *testing.T) {
 	}{
 		"down": {500, factory.ErrUnavailable}, "no credentials": {401, factory.ErrInvalid}, "no right": {403, factory.ErrInvalid},
 	} {
-		tries := 0
+		var tries atomic.Int64
 		remote := Remote{
 			Transport: wire(func(r *http.Request) (*http.Response, error) { return answer(r, tc.code) }),
 			Keychain:  authn.NewMultiKeychain(),
 			Retry: func(ctx context.Context, at, work string, f func(context.Context) error) error {
 				var err error
 				for range 3 {
-					tries++
+					tries.Add(1)
 					if err = f(ctx); err == nil {
 						break
 					}
@@ -186,8 +189,8 @@ func TestRegistryFaults(t *testing.T) {
 			},
 		}
 		_, err := Verify(t.Context(), host+"/base/x@"+string(a.Digest), VerifyOptions{Key: pub, Remote: remote})
-		if !errors.Is(err, tc.kind) || !strings.Contains(err.Error(), host) || tries != 3 {
-			t.Errorf("verify, %s: %v after %d tries", what, err, tries)
+		if !errors.Is(err, tc.kind) || !strings.Contains(err.Error(), host) || tries.Load() != 3 {
+			t.Errorf("verify, %s: %v after %d tries", what, err, tries.Load())
 		}
 		down := &Signer{Key: s.Key, loaded: s.loaded, Remote: remote}
 		if err := down.Attach(t.Context(), host+"/base/x", sigs); !errors.Is(err, tc.kind) {
@@ -201,9 +204,9 @@ func TestRegistryFaults(t *testing.T) {
 		}
 		return http.DefaultTransport.RoundTrip(r)
 	})}}
-	later := tested(a)
+	later := examined(a)
 	later.At = began.AddDate(0, 0, 1)
-	more, err := lying.Sign(t.Context(), host+"/base/x", later)
+	more, err := lying.Sign(t.Context(), host+"/base/x", approved(t, later))
 	must(t, err)
 	if err := lying.Attach(t.Context(), host+"/base/x", more); !errors.Is(err, factory.ErrUnverified) {
 		t.Errorf("a swallowed attestation: %v", err)
@@ -217,17 +220,17 @@ func TestReleasesOfOneDigest(t *testing.T) {
 	s, pub := newSigner(t)
 	a := publish(t, repository, "")
 	for i, env := range []factory.Env{factory.Dev, factory.Prod} {
-		run := tested(a)
+		run := examined(a)
 		run.Job.Env = env
 		run.Job.Source.Commit = strings.Repeat(string("12"[i]), 40)
 		run.Job.Source.Hash = run.Job.Source.Commit[:8]
-		sigs, err := s.Sign(t.Context(), repository, run)
+		sigs, err := s.Sign(t.Context(), repository, approved(t, run))
 		must(t, err)
 		must(t, s.Attach(t.Context(), repository, sigs))
 	}
 	for tag, wrong := range map[string][]string{
 		"20261123-11111111-dev": nil, "20261123-22222222-prod": nil,
-		"20261123-11111111-prod": {"provenance tag"}, "20261123-22222222-dev": {"provenance tag"},
+		"20261123-11111111-prod": {"provenance tag", "decision"}, "20261123-22222222-dev": {"provenance tag", "decision"},
 	} {
 		retag(t, repository, tag, a.Digest)
 		if checks, err := Verify(t.Context(), repository+":"+tag, VerifyOptions{Key: pub}); !slices.Equal(failed(checks), wrong) {
@@ -242,9 +245,9 @@ func TestImmutableTags(t *testing.T) {
 	repository := serve(t, true) + "/base/debian-12"
 	s, _ := newSigner(t)
 	a, _ := release(t, s, repository, nil)
-	later := tested(a)
+	later := examined(a)
 	later.At = began.AddDate(0, 0, 1)
-	sigs, err := s.Sign(t.Context(), repository, later)
+	sigs, err := s.Sign(t.Context(), repository, approved(t, later))
 	must(t, err)
 	for what, tc := range map[string]struct {
 		code int

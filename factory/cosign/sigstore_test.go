@@ -19,6 +19,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ type sigstore struct {
 	root          string // trusted_root.json
 	down          bool   // the log answers 502
 	mute          bool   // the log gives no promise
-	entries       int64
+	entries       atomic.Int64
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -128,8 +129,8 @@ func (s *sigstore) enter(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.entries++
-	e := map[string]any{"body": base64.StdEncoding.EncodeToString(body), "integratedTime": began.Add(time.Minute).Unix(), "logID": s.logID, "logIndex": s.entries}
+	entry := s.entries.Add(1)
+	e := map[string]any{"body": base64.StdEncoding.EncodeToString(body), "integratedTime": began.Add(time.Minute).Unix(), "logID": s.logID, "logIndex": entry}
 	text, _ := json.Marshal(e) // sorted: the canonical form
 	sum := sha256.Sum256(text)
 	promise, err := ecdsa.SignASN1(rand.Reader, s.logKey, sum[:])

@@ -1,123 +1,80 @@
 package cosign
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// part is the index or one platform's manifest.
-type part struct {
-	name   string // "the index", "linux/amd64"
-	digest factory.Digest
-	notes  map[string]string // annotations, and the labels of its configuration
-}
-
-// readParts reads every manifest that the index names.
-func (v *verification) readParts(ctx context.Context, body []byte) error {
-	var index struct {
-		Annotations map[string]string `json:"annotations"`
-		Manifests   []struct {
-			Digest   factory.Digest `json:"digest"`
-			Platform struct {
-				OS           string `json:"os"`
-				Architecture string `json:"architecture"`
-			} `json:"platform"`
-		} `json:"manifests"`
+// statements compares everything that is attested with everything else that is known.
+func (v *verification) statements(context.Context) error {
+	v.provenance()
+	if v.made != nil {
+		v.subjects()
+		v.names()
+		v.builder()
+		v.source()
+		v.labels()
 	}
-	if err := json.Unmarshal(body, &index); err != nil {
-		v.add("contents", false, "the manifest is not readable: %v", err)
-		return nil
-	}
-	if len(index.Manifests) == 0 {
-		v.parts = []part{{name: "the image", digest: v.digest, notes: v.notes(ctx, body)}}
-		return nil
-	}
-	v.parts = []part{{name: "the index", digest: v.digest, notes: index.Annotations}}
-	for _, m := range index.Manifests {
-		p := part{name: m.Platform.OS + "/" + m.Platform.Architecture, digest: m.Digest}
-		if _, err := factory.ParseDigest(string(m.Digest)); err != nil {
-			v.add("contents of "+p.name, false, "the index names %.80q", string(m.Digest))
-			continue
-		}
-		child, found, err := v.read(ctx, v.repo.Digest(string(m.Digest)))
-		if err != nil {
-			return err
-		}
-		if !found || factory.DigestOf(child) != m.Digest {
-			v.add("contents of "+p.name, false, "the registry does not have %s", m.Digest)
-		} else {
-			p.notes = v.notes(ctx, child)
-		}
-		v.parts = append(v.parts, p)
-	}
+	v.sboms()
+	v.report()
+	v.compliance()
+	v.vex()
+	v.decision()
 	return nil
 }
 
-// notes gathers a manifest's annotations and its configuration's labels. What cannot be read is left out: the
-// signatures decide, this only compares.
-func (v *verification) notes(ctx context.Context, body []byte) map[string]string {
-	var m struct {
-		Annotations map[string]string `json:"annotations"`
-		Config      struct {
-			Digest factory.Digest `json:"digest"`
-		} `json:"config"`
-	}
-	if json.Unmarshal(body, &m) != nil || m.Config.Digest == "" {
-		return m.Annotations
-	}
-	var config struct {
-		Config struct {
-			Labels map[string]string `json:"Labels"`
-		} `json:"config"`
-	}
-	err := v.options.Remote.try(ctx, v.repo, "read configuration", func(ctx context.Context) error {
-		layer, err := remote.Layer(v.repo.Digest(string(m.Config.Digest)), v.options.Remote.options(ctx)...)
-		if err != nil {
-			return err
-		}
-		r, err := layer.Compressed()
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		return json.NewDecoder(io.LimitReader(r, 4<<20)).Decode(&config)
-	})
-	notes := map[string]string{}
-	if err == nil {
-		for k, label := range config.Config.Labels {
-			notes[k] = label
+// provenance finds what the trusted key says of this digest's making: for the tag when there is such, for its day and
+// commit in another environment, and the newest otherwise.
+func (v *verification) provenance() {
+	var there []statement[provenance]
+	others := 0
+	for _, c := range v.claims {
+		if st, err := read[provenance](c); err == nil && c.PredicateType == ProvenanceType && st.Predicate.BuildDefinition.BuildType == BuildType {
+			there = append(there, st)
+		} else if c.PredicateType == ProvenanceType {
+			others++
 		}
 	}
-	for k, a := range m.Annotations {
-		notes[k] = a
-	}
-	return notes
-}
-
-// statements compares what the provenance says with everything else that is known.
-func (v *verification) statements() {
-	if v.claim == nil {
+	if len(there) == 0 {
+		why := v.lacking(ProvenanceType, rebuild)
+		if others > 0 {
+			why = fmt.Sprintf("none of %d is provenance of this factory", others)
+		}
+		v.add("provenance", false, "%s", why)
 		return
 	}
-	v.subjects()
-	v.names()
-	v.builder()
-	v.source()
-	v.labels()
+	for _, same := range []func(factory.Tag) bool{
+		func(t factory.Tag) bool { return t.String() == v.ref.Tag },
+		func(t factory.Tag) bool { return v.promoted(t) },
+	} {
+		if about := slices.DeleteFunc(slices.Clone(there), func(st statement[provenance]) bool { return !same(st.Predicate.tag()) }); len(about) > 0 {
+			there = about
+			break
+		}
+	}
+	newest := slices.MaxFunc(there, func(a, b statement[provenance]) int { return a.Predicate.finished().Compare(b.Predicate.finished()) })
+	v.made = &newest
+	run := newest.Predicate.RunDetails.Metadata
+	v.add("provenance", true, "%s attests a run%s that began %s, with %d dependencies", v.trust.who, prefixed(" ", run.InvocationID),
+		minute(run.StartedOn), len(newest.Predicate.BuildDefinition.ResolvedDependencies))
+}
+
+// promoted reports whether the tag that is looked at is made from another environment's tag.
+func (v *verification) promoted(from factory.Tag) bool {
+	tag, err := factory.ParseTag(v.ref.Tag)
+	tag.Env = from.Env
+	return err == nil && tag.Compare(from) == 0
 }
 
 func (v *verification) subjects() {
 	var lacking []string
 	for _, p := range v.parts {
-		if !slices.ContainsFunc(v.claim.Subject, func(r resource) bool { return r.Digest["sha256"] == p.digest.Hex() }) {
+		if !slices.ContainsFunc(v.made.Subject, func(r resource) bool { return r.Digest["sha256"] == p.digest.Hex() }) {
 			lacking = append(lacking, p.name)
 		}
 	}
@@ -129,17 +86,21 @@ func (v *verification) subjects() {
 }
 
 // names compares what the image is called with what it was made as. An image and all that hangs on it can be copied under
-// any name, and any tag can be put on it.
+// any name, and any tag can be put on it. A tag that it was not made for needs a decision of its own.
 func (v *verification) names() {
-	made := v.claim.Predicate.BuildDefinition.ExternalParameters
+	made := v.made.Predicate.BuildDefinition.ExternalParameters
 	v.add("provenance image", made.Image == v.ref.Name(), "it speaks of %s, the repository is %s", made.Image, v.ref.Repository)
-	if v.ref.Tag != "" {
+	switch {
+	case v.ref.Tag == "":
+	case made.Tag.String() != v.ref.Tag && v.promoted(made.Tag) && v.allowed(v.ref.Tag):
+		v.add("provenance tag", true, "it speaks of %s, promoted since", made.Tag)
+	default:
 		v.add("provenance tag", made.Tag.String() == v.ref.Tag, "it speaks of %s", made.Tag)
 	}
 }
 
 func (v *verification) builder() {
-	got, want := v.claim.Predicate.RunDetails.Builder.ID, v.options.Builder
+	got, want := v.made.Predicate.RunDetails.Builder.ID, v.options.Builder
 	switch {
 	case got == "":
 		v.add("builder", false, "the provenance names none")
@@ -152,15 +113,19 @@ func (v *verification) builder() {
 
 // source compares the tag in the provenance with its commit: the tag's hash is the commit's beginning.
 func (v *verification) source() {
-	def := v.claim.Predicate.BuildDefinition
-	commit, tag := v.commit(), v.claim.tag()
+	def := v.made.Predicate.BuildDefinition
+	commit, tag := v.commit(), v.made.Predicate.tag()
+	env := cmp.Or(v.options.Env, tag.Env)
+	if here, err := factory.ParseTag(v.ref.Tag); err == nil {
+		env = here.Env // it may have been promoted since
+	}
 	name := "source"
 	if commit == "" && !def.InternalParameters.Dirty {
 		v.add(name, false, "the provenance names no commit")
 		return
 	}
 	switch {
-	case def.InternalParameters.Dirty && tag.Env != factory.Dev:
+	case def.InternalParameters.Dirty && (tag.Env != factory.Dev || env != factory.Dev):
 		v.add(name, false, "made from inputs that are in no commit, and not for dev only")
 	case def.InternalParameters.Dirty:
 		v.add(name, true, "made from inputs that are in no commit (%s), for dev only", tag.Hash)
@@ -172,7 +137,7 @@ func (v *verification) source() {
 }
 
 func (v *verification) commit() string {
-	for _, r := range v.claim.Predicate.BuildDefinition.ResolvedDependencies {
+	for _, r := range v.made.Predicate.BuildDefinition.ResolvedDependencies {
 		if r.Name == "source" {
 			return r.Digest["gitCommit"]
 		}

@@ -30,6 +30,8 @@ func (o VerifyOptions) Check() error {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: "identity without issuer: " + o.Identity, Hint: "name who vouches for it, the URL of its OpenID Connect provider"}
 	case o.Key == "" && o.Identity == "":
 		return &factory.Problem{Kind: factory.ErrInvalid, What: "issuer without identity: " + o.Issuer, Hint: "name whom you trust of those that it vouches for"}
+	case o.MaxAge > 0 && o.Now == nil:
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "a maximum age without a clock"}
 	case o.Key != "":
 		if remote, err := inService(o.Key); err != nil {
 			return err
@@ -106,38 +108,6 @@ func (t *trust) signature(ctx context.Context, all []oci.Signature, d factory.Di
 		why = fmt.Sprintf("none of %d is by %s: %v", len(all), t.who, err)
 	}
 	return nil, why
-}
-
-// provenance returns every good provenance of d, or why there is none.
-func (t *trust) provenance(ctx context.Context, all []oci.Signature, d factory.Digest) (claims []statement, why string) {
-	check := t.check
-	check.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
-	why = "there is none"
-	for _, att := range all {
-		err := judge(att, d, func(att oci.Signature, h v1.Hash) error {
-			_, err := cosign.VerifyBlobAttestation(ctx, att, h, &check)
-			return err
-		})
-		if err != nil {
-			why = fmt.Sprintf("none of %d is by %s about this image: %v", len(all), t.who, err)
-			continue
-		}
-		text, err := att.Payload()
-		if err != nil {
-			why = err.Error()
-			continue
-		}
-		st, err := statementOf(text)
-		switch {
-		case err != nil:
-			why = "signed, but not readable: " + err.Error()
-		case st.PredicateType != ProvenanceType || st.Predicate.BuildDefinition.BuildType != BuildType:
-			why = fmt.Sprintf("none of %d is provenance of this factory", len(all))
-		default:
-			claims = append(claims, st)
-		}
-	}
-	return claims, why
 }
 
 // judge runs a verification on a copy. What hangs in a registry is anybody's data, and the libraries below are known to

@@ -57,7 +57,7 @@ func TestKeyService(t *testing.T) {
 	s := &Signer{Key: "hashivault://factory", Builder: builderID}
 	a, sigs := release(t, s, repository, nil)
 	must(t, s.Attach(t.Context(), repository, sigs)) // again is harmless
-	if n := count(t, repository, a.Digest, attestations); n != 1 {
+	if n := count(t, repository, a.Digest, attestations); n != 9 {
 		t.Errorf("%d attestations", n)
 	}
 	checks, err := Verify(t.Context(), repository+"@"+string(a.Digest), VerifyOptions{Key: "hashivault://factory"})
@@ -76,7 +76,7 @@ func TestKeyService(t *testing.T) {
 	}
 
 	*sealed = true
-	if _, err := s.Sign(t.Context(), repository, tested(a)); !errors.Is(err, factory.ErrUnavailable) {
+	if _, err := s.Sign(t.Context(), repository, approved(t, examined(a))); !errors.Is(err, factory.ErrUnavailable) {
 		t.Errorf("signing with a sealed service: %v", err)
 	}
 	if err := (&Signer{Key: s.Key}).Attach(t.Context(), repository, sigs); !errors.Is(err, factory.ErrUnavailable) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -25,8 +25,16 @@ type VerifyOptions struct {
 	TrustedRoot string
 	// RequireLog demands an entry in a transparency log of TrustedRoot from key signatures too.
 	RequireLog bool
-	// Builder is the builder id that the provenance must name; empty accepts any.
+	// Builder is the builder id that the provenance and the decision must name; empty accepts any.
 	Builder string
+	// Env demands that the gate of this environment let the image in; empty accepts any.
+	Env factory.Env
+	// MaxAge is how old the last scan, and the data that it used, may be; 0 accepts any age. It needs Now.
+	MaxAge time.Duration
+	Now    func() time.Time
+	// Revoked returns why somebody revoked an image, empty when nobody did. It is for callers who keep a ledger: in the
+	// registry, who can write there can also take a revocation away. Nil asks nobody.
+	Revoked func(context.Context, factory.Digest) (string, error)
 	Remote  Remote
 }
 
@@ -38,7 +46,8 @@ type Check struct {
 }
 
 // Verify looks at everything that makes an image trustworthy: its digest, the signatures of the index and of every
-// platform, the provenance and what it says. It needs nothing but ref, the registry and the public key. The checks are
+// platform, the provenance and what it says, the SBOMs, the vulnerability report and its age, compliance, VEX, the gate's
+// decision, and whether it was revoked. It needs nothing but ref, the registry and the public key. The checks are
 // returned in their order, also with an error, which is ErrUnverified when one of them failed, ErrNotFound when there
 // is no such image, and otherwise what kept it from looking.
 func Verify(ctx context.Context, ref string, o VerifyOptions) ([]Check, error) {
@@ -51,12 +60,11 @@ func Verify(ctx context.Context, ref string, o VerifyOptions) ([]Check, error) {
 		return nil, err
 	}
 	v.trust = trust
-	for _, step := range []func(context.Context) error{v.image, v.signatures, v.provenance} {
+	for _, step := range []func(context.Context) error{v.image, v.signatures, v.attested, v.statements, v.revocation} {
 		if err := step(ctx); err != nil {
 			return v.checks, err
 		}
 	}
-	v.statements()
 	var failed []string
 	for _, c := range v.checks {
 		if !c.OK {
@@ -78,8 +86,15 @@ type verification struct {
 	ref     factory.Ref
 	digest  factory.Digest // what ref stands for
 	parts   []part         // the index first, then its platforms
-	claim   *statement     // verified provenance; nil = none
 	checks  []Check
+
+	// What hangs on the digest.
+	claims     []claim // by whom is trusted
+	refused    []refusal
+	unreadable string                 // why it cannot even be listed
+	made       *statement[provenance] // nil = none
+	decided    *summary               // nil = nothing, because:
+	undecided  string
 }
 
 func (v *verification) add(name string, ok bool, format string, args ...any) {
@@ -159,49 +174,30 @@ func orText(err error, text string) string {
 
 // signatures checks the index and every manifest that it names.
 func (v *verification) signatures(ctx context.Context) error {
+	var work []func() (Check, error)
 	for _, p := range v.parts {
-		all, err := v.options.Remote.attached(ctx, v.repo, p.digest, signatures)
-		if errors.Is(err, factory.ErrUnverified) {
-			v.add("signature of "+p.name, false, "%v", err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		good, why := v.trust.signature(ctx, all, p.digest)
-		if good == nil {
-			v.add("signature of "+p.name, false, "%s", why)
-		} else {
-			v.add("signature of "+p.name, true, "%s signed %s", v.trust.who, p.digest)
-		}
+		work = append(work, func() (Check, error) { return v.signature(ctx, p) })
 	}
-	return nil
+	checks, err := together(work)
+	for _, c := range checks {
+		v.add(c.Name, c.OK, "%s", c.Detail)
+	}
+	return err
 }
 
-// provenance finds what the trusted key says of this digest: about the tag when there is such, and the newest otherwise.
-func (v *verification) provenance(ctx context.Context) error {
-	all, err := v.options.Remote.attached(ctx, v.repo, v.digest, attestations)
+func (v *verification) signature(ctx context.Context, p part) (Check, error) {
+	name := "signature of " + p.name
+	all, err := v.options.Remote.attached(ctx, v.repo, p.digest, signatures)
 	if errors.Is(err, factory.ErrUnverified) {
-		v.add("provenance", false, "%v", err)
-		return nil
+		return Check{name, false, err.Error()}, nil
 	}
 	if err != nil {
-		return err
+		return Check{}, err
 	}
-	claims, why := v.trust.provenance(ctx, all, v.digest)
-	if len(claims) == 0 {
-		v.add("provenance", false, "%s", why)
-		return nil
+	if good, why := v.trust.signature(ctx, all, p.digest); good == nil {
+		return Check{name, false, why}, nil
 	}
-	if about := slices.DeleteFunc(slices.Clone(claims), func(c statement) bool { return c.tag().String() != v.ref.Tag }); len(about) > 0 {
-		claims = about
-	}
-	newest := slices.MaxFunc(claims, func(a, b statement) int { return a.finished().Compare(b.finished()) })
-	v.claim = &newest
-	run := newest.Predicate.RunDetails.Metadata
-	v.add("provenance", true, "%s attests a run%s that began %s, with %d dependencies", v.trust.who, prefixed(" ", run.InvocationID),
-		run.StartedOn.UTC().Format("2006-01-02 15:04"), len(newest.Predicate.BuildDefinition.ResolvedDependencies))
-	return nil
+	return Check{name, true, fmt.Sprintf("%s signed %s", v.trust.who, p.digest)}, nil
 }
 
 func prefixed(prefix, s string) string {
