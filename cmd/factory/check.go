@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ func newCheck(mk maker) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "verify everything in baseimages/, and list every problem at once",
-		Long:  "check reads every definition, lock, owner and profile strictly, and compares CODEOWNERS. It changes nothing.\n\n" + exitHelp,
+		Long:  "check reads every definition, lock, owner, profile and policy strictly, and compares CODEOWNERS. It changes nothing.\n\n" + exitHelp,
 	}
 	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
 		set, err := definition.Load(c.cfg.Dir)
@@ -24,6 +25,13 @@ func newCheck(mk maker) *cobra.Command {
 		}
 		for _, img := range set.Images {
 			problems = append(problems, c.checkLock(img)...)
+		}
+		if _, err := definition.Policies(c.cfg.Dir); err != nil {
+			for _, p := range factory.Problems(err) { // Load has told what is in the files, and not that there are none
+				if !slices.ContainsFunc(problems, func(q *factory.Problem) bool { return p.Error() == q.Error() }) {
+					problems = append(problems, p)
+				}
+			}
 		}
 		warnings := set.Expired(factory.DateOf(c.w.Now()))
 		if c.JSON {

@@ -41,6 +41,8 @@ var settings = []setting{
 	{Key: "fulcio", Env: "FACTORY_FULCIO", Default: "", Help: "keyless: URL of the certificate authority; empty = the public one", flag: "-"},
 	{Key: "trusted-root", Env: "FACTORY_TRUSTED_ROOT", Default: "", Help: "keyless: file that names the trusted certificate authorities and logs (trusted_root.json); empty = the public ones", flag: "-"},
 	{Key: "rekor", Env: "FACTORY_REKOR", Default: "", Help: "URL of a transparency log to record signatures in; empty = none, keyless: the public one", flag: "-"},
+	{Key: "vulnerabilities", Env: "FACTORY_VULNERABILITIES", Default: "auto", Help: "vulnerability data: auto (the public database, else archive), archive (the archives' changelogs), a folder, or a reference in a registry"},
+	{Key: "scanner", Env: "FACTORY_SCANNER", Default: "factory-scanner beside this program", Help: "scanner program; further ones after commas add their findings"},
 	{Key: "width", Env: "FACTORY_WIDTH", Default: "2", Help: "images made at once"},
 	{Key: "max-age", Env: "FACTORY_MAX_AGE", Default: "7d", Help: "a release older than this is rebuilt although nothing changed"},
 	{Key: "env", Env: "FACTORY_ENV", Default: "dev", Help: "environment that new releases are tagged for"},
@@ -70,6 +72,9 @@ type config struct {
 	MaxAge         time.Duration
 	Env            factory.Env
 	Progress       string
+	// Vulnerabilities is auto, archive, a folder or a reference; Scanners are programs, the first makes the SBOMs.
+	Vulnerabilities string
+	Scanners        []string
 }
 
 // loadConfig reads flags > environment > file > defaults. Every problem is reported at once.
@@ -202,6 +207,18 @@ func (c *config) parse() error {
 	c.State = abs
 	def("database", filepath.Join(c.State, "factory.db"))
 	def("key", filepath.Join(c.State, "keys", "cosign.key"))
+	if exe, err := os.Executable(); err == nil {
+		def("scanner", filepath.Join(filepath.Dir(exe), "factory-scanner"))
+	}
+	c.Vulnerabilities, c.Scanners = get("vulnerabilities"), strings.Split(get("scanner"), ",")
+	if v := c.Vulnerabilities; v != "auto" && v != "archive" && !isFolder(v) {
+		if _, err := factory.ParseRef(v); err != nil {
+			bad("vulnerabilities", "auto, archive, a folder, or a reference such as registry.example.com/security/trivy-db:2")
+		}
+	}
+	if slices.Contains(c.Scanners, "") {
+		bad("scanner", "a program's path, or several with commas between them")
+	}
 	c.Database, c.Key, c.Addr, c.Progress = get("database"), get("key"), get("registry-addr"), get("progress")
 	if c.Registry = strings.TrimSuffix(get("registry"), "/"); c.Registry == "embedded" {
 		c.Embedded, c.Registry = true, c.Addr

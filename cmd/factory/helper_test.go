@@ -105,6 +105,7 @@ func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Rel
 	c := d.command(t, nil)
 	db, err := c.store(context.Background())
 	must(t, err)
-	must(t, db.AddRelease(context.Background(), r))
+	r, err = db.AddRelease(context.Background(), r)
+	must(t, err)
 	return r
 }

@@ -141,18 +141,37 @@ func newKey(mk maker) *cobra.Command {
 
 func newVerify(mk maker) *cobra.Command {
 	c := &cobra.Command{
-		Use: "verify REF", Short: "check signature, identity, provenance and tag of a published image", Args: cobra.ExactArgs(1),
-		Long: `verify checks REF (repository:tag or repository@digest) in its registry, one line a check. It needs the public key and nothing
-else of the factory that made the image, so it works on any machine.
+		Use: "verify REF", Short: "check everything that is published about an image: signature, provenance, SBOM, scan, compliance, decision", Args: cobra.ExactArgs(1),
+		Long: `verify checks REF (repository:tag or repository@digest) in its registry, one line a check: signatures, provenance, SBOMs, vulnerability
+report, compliance, VEX, the gate's decision for the tag, revocation. It needs the public key and nothing else of the factory that made
+the image, so it works on any machine. Where the factory's own ledger is at hand, its revocations count too.
 
 ` + exitHelp,
-		Example: "  factory verify 127.0.0.1:5117/debian-12:20261123-1a2b3c4d-dev\n  factory verify --key cosign.pub registry.example.com/base/debian-12@sha256:…",
+		Example: "  factory verify 127.0.0.1:5117/debian-12:20261123-1a2b3c4d-dev\n  factory verify --key cosign.pub --env prod --max-age 48h registry.example.com/base/debian-12@sha256:…",
 	}
+	var env, age string
+	envFlag(c, &env, "demand that this environment's gate let the image in")
+	c.Flags().StringVar(&age, "max-age", "", "demand that scan and vulnerability data are at most this old, as in 48h or 3d")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		if err := c.serveKept(ctx, args[0]); err != nil {
 			return err
 		}
 		options := c.verifyOptions()
+		options.Now, options.Remote = c.w.Now, c.impatient()
+		var err error
+		if env != "" {
+			if options.Env, err = factory.ParseEnv(env); err != nil {
+				return err
+			}
+		}
+		if age != "" {
+			if options.MaxAge, err = parseAge(age); err != nil {
+				return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--max-age %.20q", age), Hint: "expected a time such as 48h or 3d"}
+			}
+		}
+		if options.Revoked, err = c.knownRevocations(ctx, args[0]); err != nil {
+			return err
+		}
 		if _, err := os.Stat(options.Key); errors.Is(err, fs.ErrNotExist) && !strings.Contains(options.Key, "://") && options.Key != "" {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "no public key " + options.Key, Hint: "name the one that the publisher gave you: --key cosign.pub"}
 		}
@@ -172,6 +191,38 @@ else of the factory that made the image, so it works on any machine.
 		}
 		return err
 	})
+}
+
+// impatient is for whoever waits at a terminal: three tries, not a minute of them.
+func (a *app) impatient() cosign.Remote {
+	client := a.registry()
+	client.Retry.Attempts = 3
+	return cosign.Remote{Transport: client.RoundTripper(), Retry: client.Retry.Do}
+}
+
+// knownRevocations asks the ledger, where this machine has one; elsewhere it is nil.
+func (c *command) knownRevocations(ctx context.Context, ref string) (func(context.Context, factory.Digest) (string, error), error) {
+	file, local := strings.CutPrefix(c.cfg.Database, "sqlite:")
+	if !strings.Contains(c.cfg.Database, "://") || local {
+		if _, err := os.Stat(file); err != nil {
+			return nil, nil
+		}
+	}
+	r, err := factory.ParseRef(ref)
+	if err != nil {
+		return nil, err
+	}
+	db, err := c.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, d factory.Digest) (string, error) {
+		e, err := db.Revoked(ctx, r.Repository, d)
+		if err != nil || e == nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s, by %s on %s", e.Reason, e.By, e.At.UTC().Format("2006-01-02")), nil
+	}, nil
 }
 
 // serveKept serves the embedded registry when ref is in it and nobody else does. Where it never was, nothing is made; and

@@ -101,7 +101,11 @@ func (a *app) commitLocks(ctx context.Context, set definition.Set, results map[s
 	if !push {
 		return nil
 	}
-	return repo.Push(ctx, 0)
+	if err := repo.Push(ctx, 0); err != nil {
+		return err
+	}
+	a.events.Emit(factory.Event{Kind: factory.Noted, Message: "every commit is pushed"})
+	return nil
 }
 
 // definitionDirty reports whether what an image's lock was made from is not committed: the lock would not fit the commit.

@@ -3,8 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,12 @@ func newReleases(mk maker) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if len(list) == 0 && len(args) == 1 {
+			set, problems := definition.Load(c.cfg.Dir)
+			if _, err := set.Image(args[0]); err != nil && !slices.Contains(set.Broken, args[0]) {
+				return errors.Join(err, problems)
+			}
+		}
 		if c.JSON {
 			return c.printJSON(list)
 		}
@@ -133,7 +140,7 @@ func newRuns(mk maker) *cobra.Command {
 
 // noticed tells of a run that was killed, which nobody has noticed yet: its process is gone from this host.
 func noticed(r factory.Run) factory.Run {
-	if host, _ := os.Hostname(); r.State == factory.Running && r.Host == host && !alive(r.PID) {
+	if r.State == factory.Running && r.Host == hostname() && !alive(r.PID) {
 		r.State, r.Verdict = factory.Interrupted, "its process is gone; the next run takes over"
 	}
 	return r
@@ -208,6 +215,15 @@ func (c *command) printRelease(r factory.Release) error {
 	}
 	line("tests", fmt.Sprintf("%d of %d passed", passed, len(r.Tests)))
 	line("controls", outcomes(r.Controls))
+	for _, e := range r.Compliance.Evaluations {
+		line("proven", e.Name()+": "+e.Score().String())
+	}
+	if r.Scan.Packages > 0 {
+		line("scanned", fmt.Sprintf("%s in %d packages; %s, %s", cmp.Or(severities(r.Scan.Counts()), "nothing found"), r.Scan.Packages, r.Scan.Scanner, r.Scan.Database))
+	}
+	for _, d := range r.Documents {
+		line("kept", fmt.Sprintf("%s %s %s", d.Kind, d.Name, d.Digest.Short()))
+	}
 	for _, s := range r.Signatures {
 		line("signed", fmt.Sprintf("%s %s", cmp.Or(s.Predicate, "signature"), s.Subject.Short()))
 	}
@@ -216,11 +232,25 @@ func (c *command) printRelease(r factory.Release) error {
 	for _, o := range r.Controls {
 		text = append(text, []string{o.Control, string(o.Outcome), o.Title, o.Reason})
 	}
-	if len(text) == 0 {
-		return nil
+	if len(text) > 0 {
+		fmt.Fprintln(c.out())
+		if err := c.table([]string{"CONTROL", "OUTCOME", "TITLE", "REASON"}, text); err != nil {
+			return err
+		}
+	}
+	return c.printPackages(r.Lock)
+}
+
+// printPackages lists what is in a release, for every platform.
+func (c *command) printPackages(l factory.Lock) error {
+	var text [][]string
+	for _, lp := range l.Platforms {
+		for _, p := range lp.Packages {
+			text = append(text, []string{p.Name, p.Version, p.Arch, p.Archive, lp.Platform.String()})
+		}
 	}
 	fmt.Fprintln(c.out())
-	return c.table([]string{"CONTROL", "OUTCOME", "TITLE", "REASON"}, text)
+	return c.table([]string{"PACKAGE", "VERSION", "ARCH", "ARCHIVE", "PLATFORM"}, text)
 }
 
 // outcomes counts controls by outcome, all of them, so that the sum is the whole.

@@ -83,7 +83,8 @@ func TestReleasesAreLookedForInTheRegistry(t *testing.T) {
 	gone.ID, gone.Created, gone.Tag.Hash = "later", d.Now(), "99999999" // recorded, and never pushed
 	db, err := d.command(t, nil).store(t.Context())
 	must(t, err)
-	must(t, db.AddRelease(t.Context(), gone))
+	_, err = db.AddRelease(t.Context(), gone)
+	must(t, err)
 	if code := d.run(t, "plan"); code != 0 || !strings.Contains(d.stdout.String(), "debian-13  rebuild") || !strings.Contains(d.stdout.String(), "debian-12  keep") {
 		t.Errorf("exit %d\n%s%s", code, &d.stdout, &d.stderr)
 	}

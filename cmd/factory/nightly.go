@@ -28,7 +28,8 @@ func newNightly(mk maker) *cobra.Command {
 		Use:   "nightly",
 		Short: "lock, plan, then rebuild whatever has a reason to be rebuilt",
 		Long: `nightly asks the archives for the newest packages, plans, and takes every image that has a reason down the pipeline:
-resolve, build, harden, pack, test, sign, publish, record. Not rebuilding an image has a reason too. One failing image never
+resolve, build, harden, pack, test, prove, scan, gate, sign, publish, record. An image that is kept is looked up in today's
+vulnerability data. Not rebuilding an image has a reason too. One failing image never
 stops another one.
 
 New locks stay in the working tree, and their releases are marked dirty, unless --commit makes a commit of each.
@@ -123,8 +124,7 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	if err != nil {
 		return err
 	}
-	host, _ := os.Hostname()
-	run := factory.Run{ID: c.newID(), Command: name, Host: host, PID: os.Getpid(), Started: c.w.Now().UTC(), State: factory.Running}
+	run := factory.Run{ID: c.newID(), Command: name, Host: hostname(), PID: os.Getpid(), Started: c.w.Now().UTC(), State: factory.Running}
 	lease, err := db.Acquire(ctx, leaseName, storeHolder(run), leaseTTL)
 	if err != nil {
 		return err
@@ -150,6 +150,8 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	}
 	return errors.Join(err, db.FinishRun(context.WithoutCancel(ctx), run.ID, state, text))
 }
+
+func hostname() string { name, _ := os.Hostname(); return name }
 
 // ended is the state of a run that an error ended.
 func ended(err error) factory.RunState {
@@ -182,6 +184,10 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 	if night.Journal, err = c.store(ctx); err != nil {
 		return err
 	}
+	if jobs, err = c.rescanJobs(ctx, jobs); err != nil {
+		return err
+	}
+	night.Rescanner = rescanning{c, set, run}
 	if todo := slices.DeleteFunc(slices.Clone(jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
 		if night.Maker, err = c.prepare(ctx, run, set, todo); err != nil {
 			return err
@@ -213,18 +219,15 @@ func (c *command) prepare(ctx context.Context, run string, set definition.Set, t
 	if err != nil {
 		return line, err
 	}
-	box, err := set.Image(boxName(set))
+	box, err := c.boxLock(set)
 	if err != nil {
 		return line, err
 	}
-	lock, ok, err := definition.ReadLock(c.cfg.Dir, box.Name)
-	if err != nil {
+	if _, err := c.toolbox(ctx, box.image, box.lock); err != nil {
 		return line, err
 	}
-	if !ok {
-		return line, noLock(box.Name)
-	}
-	if _, err := c.toolbox(ctx, box, lock); err != nil {
+	// The data is decided now: a night that cannot scan must not find out after an hour of building.
+	if _, _, err := c.scanner(ctx); err != nil {
 		return line, err
 	}
 	for _, job := range todo {

@@ -141,18 +141,11 @@ func (c *command) oldTools(ctx context.Context, made factory.Lock) (same bool, e
 	if err != nil {
 		return false, err
 	}
-	box, err := set.Image(boxName(set))
+	box, err := c.boxLock(set)
 	if err != nil {
 		return false, err
 	}
-	lock, ok, err := definition.ReadLock(c.cfg.Dir, box.Name)
-	if err != nil {
-		return false, err
-	}
-	if !ok {
-		return false, noLock(box.Name)
-	}
-	have, err := c.toolbox(ctx, box, lock)
+	have, err := c.toolbox(ctx, box.image, box.lock)
 	if err != nil {
 		return false, err
 	}

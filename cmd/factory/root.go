@@ -83,7 +83,9 @@ func newRoot(w world) *cobra.Command {
 	}
 	for _, add := range []func(maker) *cobra.Command{
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
-		newImages, newReleases, newRuns, newShow, newVerify, newReproduce, newRegistry, newKey, newConfig,
+		newStatus, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
+		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRevoke, newLedger, newDB,
+		newRegistry, newKey, newConfig,
 	} {
 		root.AddCommand(add(make))
 	}

@@ -19,9 +19,11 @@ import (
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/git"
 	"github.com/imagefactory/imagefactory/factory/oci"
+	"github.com/imagefactory/imagefactory/factory/openscap"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
 	"github.com/imagefactory/imagefactory/factory/progress"
 	"github.com/imagefactory/imagefactory/factory/registry"
+	"github.com/imagefactory/imagefactory/factory/scanner"
 	"github.com/imagefactory/imagefactory/factory/store"
 	"github.com/imagefactory/imagefactory/factory/upstream"
 )
@@ -39,6 +41,10 @@ type app struct {
 	builder *buildkit.Client
 	box     *factory.Digest
 	running *registry.Running
+
+	deciding sync.Mutex // held while the vulnerability data of this run is decided
+	scanners []*scanner.Client
+	data     *factory.Database // open in scanners; nil = not decided yet
 }
 
 func newApp(cfg *config, w world) *app {
@@ -55,7 +61,8 @@ func newApp(cfg *config, w world) *app {
 }
 
 // line is the production line, wired. Read it next to pipeline.Line.Make.
-func (a *app) line(ctx context.Context, run string) (pipeline.Line, error) {
+func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
+	a := c.app
 	db, err := a.store(ctx)
 	if err != nil {
 		return pipeline.Line{}, err
@@ -74,6 +81,9 @@ func (a *app) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Hardener:   a.hardener(),
 		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Events: a.events},
 		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
+		Prover:     openscap.Prover{Runner: bk, Events: a.events},
+		Scanner:    scanning{c},
+		Gate:       gating{c},
 		Signer:     s.signer,
 		Attacher:   s.signer,
 		Publisher:  a.registry(),
@@ -237,6 +247,9 @@ func (a *app) close() error {
 	var errs []error
 	if a.builder != nil {
 		errs = append(errs, a.builder.Close())
+	}
+	for _, s := range a.scanners {
+		errs = append(errs, s.Close())
 	}
 	if a.running != nil {
 		errs = append(errs, a.running.Close())

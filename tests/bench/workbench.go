@@ -152,7 +152,7 @@ func (b *workbench) readArchives(ctx context.Context) error {
 // factory runs the program on one of the repositories and decodes what it prints.
 func (b *workbench) factory(ctx context.Context, dir string, into any, args ...string) error {
 	all := append([]string{filepath.Join(b.checkout, "bin", "factory")}, args...)
-	all = append(all, "--json", "--progress=plain", "--dir="+dir, "--state="+b.state, "--registry=embedded", "--registry-addr="+b.address)
+	all = append(all, "--json", "--progress=plain", "--dir="+dir, "--state="+b.state, "--registry=embedded", "--registry-addr="+b.address, "--vulnerabilities=archive")
 	for _, id := range slices.Sorted(maps.Keys(b.archives)) {
 		all = append(all, "--archive="+id+"="+b.archives[id])
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/cosign"
 	"github.com/imagefactory/imagefactory/factory/store/storetest"
+	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
 )
 
 func ociRegistry(ts *testscript.TestScript, neg bool, args []string) {
@@ -61,15 +62,12 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	part, err := img.Digest()
 	ts.Check(err)
-	var t factory.Tested
-	t.At, t.Lock, t.Controls, t.Results = r.Created, r.Lock, r.Controls, r.Tests
-	t.Job = factory.Job{Image: factory.Image{Name: r.Image, Distro: factory.Distro{Family: "debian", Release: "12"}}, Env: r.Tag.Env, Source: r.Source, Reason: r.Reason}
-	t.Job.Source.Hash = r.Tag.Hash
-	t.Artifact = factory.Artifact{Digest: factory.Digest(digest.String()), Platforms: []factory.PlatformImage{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Digest: factory.Digest(part.String())}}}
+	approved, err := fixture.Approved(r, factory.Digest(digest.String()), factory.Digest(part.String()))
+	ts.Check(err)
 	signer := &cosign.Signer{Key: ts.MkAbs(args[1]), Builder: "https://github.com/imagefactory/imagefactory", Version: "1", Run: "run-1",
 		Now: func() time.Time { return r.Created.Add(time.Minute) }}
 	repository := ref.Repository.String()
-	signatures, err := signer.Sign(context.Background(), repository, t)
+	signatures, err := signer.Sign(context.Background(), repository, approved)
 	ts.Check(err)
 	ts.Check(signer.Attach(context.Background(), repository, signatures))
 }

@@ -123,7 +123,7 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 	database(ts, one(ts, neg, args), func(ctx context.Context, db *store.Store) error {
 		first, second, other := storetest.Release("debian-12", 0), storetest.Release("debian-12", 1), storetest.Release("debian-13", 1)
 		for _, r := range []factory.Release{first, second, other} {
-			if err := db.AddRelease(ctx, r); err != nil {
+			if _, err := db.AddRelease(ctx, r); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,10 @@ func released(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	r, err := fixture.Release(ts.MkAbs(args[0]), ts.Getenv("FACTORY_REGISTRY"), args[2], time.Now().AddDate(0, 0, -days))
 	ts.Check(err)
-	database(ts, args[1], func(ctx context.Context, db *store.Store) error { return db.AddRelease(ctx, r) })
+	database(ts, args[1], func(ctx context.Context, db *store.Store) error {
+		_, err := db.AddRelease(ctx, r)
+		return err
+	})
 }
 
 func replaceTag(ts *testscript.TestScript, neg bool, args []string) {

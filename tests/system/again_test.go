@@ -151,7 +151,8 @@ func (p plant) publishTampered(t *testing.T, release factory.Release) string {
 	must(t, err)
 	release.ID, release.Digest, release.Artifact.Digest = "20300101-000000-ffffff", factory.Digest(digest.String()), factory.Digest(digest.String())
 	release.Tag.Hash, release.Created = "ffffffff", now()
-	must(t, db.AddRelease(t.Context(), release))
+	_, err = db.AddRelease(t.Context(), release)
+	must(t, err)
 	return release.ID
 }
 

@@ -51,7 +51,7 @@ func inScratch(m *testing.M) (exit int) {
 		}
 	}
 	// What a developer has set must not change the stories.
-	for _, name := range []string{"BUILDKIT_HOST", "FACTORY_DIR", "FACTORY_STATE", "FACTORY_REGISTRY", "FACTORY_REGISTRY_ADDR", "FACTORY_DATABASE", "FACTORY_ENV", "FACTORY_PROGRESS"} {
+	for _, name := range []string{"BUILDKIT_HOST", "FACTORY_DIR", "FACTORY_STATE", "FACTORY_REGISTRY", "FACTORY_REGISTRY_ADDR", "FACTORY_DATABASE", "FACTORY_ENV", "FACTORY_PROGRESS", "FACTORY_VULNERABILITIES", "FACTORY_SCANNER"} {
 		os.Unsetenv(name)
 	}
 	return m.Run()
@@ -110,7 +110,11 @@ var driver = sync.OnceValues(func() (string, error) {
 	if _, err := os.Stat(daemon); err != nil {
 		return "", fmt.Errorf("%w: make bin/buildkitd", err)
 	}
-	return bin, os.Symlink(daemon, filepath.Join(scratch, "bin", "buildkitd"))
+	scanner := filepath.Join(root(), "bin", "factory-scanner")
+	if _, err := os.Stat(scanner); err != nil {
+		return "", fmt.Errorf("%w: make bin/factory-scanner", err)
+	}
+	return bin, errors.Join(os.Symlink(daemon, filepath.Join(scratch, "bin", "buildkitd")), os.Symlink(scanner, filepath.Join(scratch, "bin", "factory-scanner")))
 })
 
 func must(t testing.TB, err error) {

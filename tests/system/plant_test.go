@@ -103,10 +103,13 @@ func newPlant(t *testing.T) plant {
 	for _, part := range []string{"toolbox", "buildkit"} {
 		must(t, os.Symlink(filepath.Join(from.State, part), filepath.Join(p.State, part)))
 	}
-	out, err := exec.Command("cp", "-a", filepath.Join(from.State, "archives"), filepath.Join(p.State, "archives")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, part := range []string{"archives", "vulnerabilities"} {
+		out, err := exec.Command("cp", "-a", filepath.Join(from.State, part), filepath.Join(p.State, part)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
+	var err error
 	p.Addr, err = freeAddr()
 	must(t, err)
 	return p
@@ -126,7 +129,7 @@ func (p plant) command(t testing.TB, args ...string) *exec.Cmd {
 	must(t, err)
 	cmd := exec.Command(bin, append(args, p.Flags...)...)
 	cmd.Dir = p.Dir
-	cmd.Env = append(os.Environ(), "FACTORY_STATE="+p.State, "FACTORY_REGISTRY_ADDR="+p.Addr, "FACTORY_PROGRESS=json", "GIT_CONFIG_GLOBAL=/dev/null")
+	cmd.Env = append(os.Environ(), "FACTORY_STATE="+p.State, "FACTORY_REGISTRY_ADDR="+p.Addr, "FACTORY_PROGRESS=json", "FACTORY_VULNERABILITIES=archive", "GIT_CONFIG_GLOBAL=/dev/null")
 	cmd.Env = append(cmd.Env, p.Env...)
 	return cmd
 }

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"slices"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/gate"
+	"github.com/imagefactory/imagefactory/factory/store"
+)
+
+// scanning gives a scan of a packed image the history of its findings. It is the Scanner of the production line.
+type scanning struct{ c *command }
+
+// Scan makes the SBOMs and looks every package up in the vulnerability data of this run.
+func (s scanning) Scan(ctx context.Context, p factory.Packed) (factory.Scanned, error) {
+	scanner, _, err := s.c.scanner(ctx)
+	if err != nil {
+		return factory.Scanned{}, err
+	}
+	out, err := scanner.Scan(ctx, p.Job.Image.Name, p.Artifact)
+	if err != nil {
+		return out, err
+	}
+	db, err := s.c.store(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Scan, err = db.Remember(ctx, p.Job.Image.Name, out.Scan)
+	return out, err
+}
+
+// gating is the gate of the production line.
+type gating struct{ c *command }
+
+// Decide judges by the policy of the environment, as it lies in the repository now.
+func (g gating) Decide(ctx context.Context, e factory.Evidence) (factory.Decision, []factory.Document, error) {
+	policies, err := definition.Policies(g.c.cfg.Dir)
+	if err != nil {
+		return factory.Decision{}, nil, err
+	}
+	decision := gate.Decide(policies[e.Env], e)
+	vex, err := g.c.vex(ctx, e, decision)
+	if err != nil {
+		return decision, nil, err
+	}
+	return decision, []factory.Document{vex}, nil
+}
+
+// vex says of each finding what the decision makes of it, for other people's tools, and what earlier releases had and this one has
+// not.
+func (a *app) vex(ctx context.Context, e factory.Evidence, d factory.Decision) (factory.Document, error) {
+	db, err := a.store(ctx)
+	if err != nil {
+		return factory.Document{}, err
+	}
+	gone, err := db.Findings(ctx, store.FindingQuery{Image: e.Image.Name, Fixed: true})
+	if err != nil {
+		return factory.Document{}, err
+	}
+	meta := gate.VEXMeta{Version: version, Repository: a.repository(e.Image.Name)}
+	for _, f := range gone {
+		meta.Fixed = append(meta.Fixed, f.Finding)
+	}
+	b, err := gate.VEX(e, d, meta)
+	return factory.NewDocument(factory.OpenVEX, string(e.Env), factory.Platform{}, "application/json", b), err
+}
+
+// standing is a release with what is known of it today.
+type standing struct {
+	Release  factory.Release
+	Entry    factory.Entry // how it came into its environment
+	Scan     factory.Scan  // the newest
+	Decision factory.Decision
+	Evidence factory.Evidence
+}
+
+// judge decides about a release and an environment by what is known now.
+func (c *command) judge(ctx context.Context, set definition.Set, r factory.Release, env factory.Env) (standing, error) {
+	s := standing{Release: r, Scan: r.Scan}
+	db, err := c.store(ctx)
+	if err != nil {
+		return s, err
+	}
+	latest, err := db.LatestScan(ctx, r.ID)
+	if err != nil {
+		return s, err
+	}
+	if latest != nil {
+		s.Scan = *latest
+	}
+	revoked, err := db.Revoked(ctx, r.Repository, r.Digest)
+	if err != nil {
+		return s, err
+	}
+	policies, err := definition.Policies(c.cfg.Dir)
+	if err != nil {
+		return s, err
+	}
+	img, err := set.Image(r.Image)
+	if err != nil {
+		// It is published and nobody defines it any more: without waivers, and with what the release itself knows.
+		img = factory.Image{Name: r.Image, Owner: factory.Owner{Team: r.Owner}}
+	}
+	s.Evidence = factory.Evidence{Image: img, Env: env, Digest: r.Digest, Source: r.Source, Tests: r.Tests, Controls: r.Controls,
+		Compliance: r.Compliance, Scan: s.Scan, At: c.w.Now().UTC()}
+	if revoked != nil {
+		s.Evidence.Revoked = revoked.Reason
+	}
+	s.Decision = gate.Decide(policies[env], s.Evidence)
+	return s, nil
+}
+
+// standings are the newest releases of each image and environment that are in force, judged now. Empty names mean all images.
+func (c *command) standings(ctx context.Context, set definition.Set, image string, env factory.Env) ([]standing, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := db.Standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []standing
+	for _, e := range entries {
+		if image != "" && e.Image != image || env != "" && e.Env != env {
+			continue
+		}
+		r, err := db.Release(ctx, e.Release)
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.judge(ctx, set, r, e.Env)
+		if err != nil {
+			return nil, err
+		}
+		s.Entry = e
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// who is who does what a person does, for the ledger.
+func (c *command) who() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return name + "@" + hostname()
+}
+
+// waivedCompliance is a release's compliance with the waivers of today.
+func (s standing) waivedCompliance() factory.Compliance {
+	return s.Release.Compliance.Waive(s.Evidence.Image.Waivers, factory.DateOf(s.Evidence.At))
+}
+
+// severities writes counts, the worst first; nothing when there are none.
+func severities(counts map[factory.Severity]int) string {
+	text := ""
+	for _, s := range factory.Severities() {
+		if counts[s] > 0 {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%d %s", counts[s], s)
+		}
+	}
+	return text
+}
+
+// drift is the age of the oldest fix that there is and that the release does not have; zero when there is none.
+func (s standing) drift(now time.Time) time.Duration {
+	var oldest time.Duration
+	for _, f := range s.Scan.Findings {
+		if f.Fixed == "" {
+			continue
+		}
+		since := f.FixedOn
+		if since.IsZero() {
+			since = f.FixSeen
+		}
+		if !since.IsZero() {
+			oldest = max(oldest, now.Sub(since))
+		}
+	}
+	return oldest
+}
+
+// documentsOf returns the documents of one kind, with their content.
+func (c *command) documentsOf(ctx context.Context, release string, kind factory.DocumentKind) ([]factory.Document, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := db.Documents(ctx, release)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(d factory.Document) bool { return d.Kind != kind })
+	for i, d := range all {
+		if all[i], err = db.Document(ctx, release, kind, d.Name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}

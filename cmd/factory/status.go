@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/store"
+)
+
+func newStatus(mk maker) *cobra.Command {
+	var page string
+	c := &cobra.Command{
+		Use: "status", Short: "the morning view: each image and environment, its age, findings, deadlines, compliance",
+		Long: `status shows what is in force where: the newest release of each image and environment, how old it is, its drift (the age of the oldest
+fix that there is and that it does not have), open findings by severity, the next deadline, compliance and owner. What the gate
+would not let pass today is marked. --html writes the same as a page that needs nothing else.
+
+` + exitHelp,
+		Example: "  factory status\n  factory status --json\n  factory status --html status.html",
+	}
+	c.Flags().StringVar(&page, "html", "", "write a page to this file")
+	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
+		set, problems := definition.Load(c.cfg.Dir)
+		if problems != nil && len(set.Images) == 0 {
+			return problems
+		}
+		v, err := c.morning(ctx, set)
+		if err != nil {
+			return err
+		}
+		if page != "" {
+			if err := v.write(page); err != nil {
+				return err
+			}
+			c.say("wrote %s", page)
+		}
+		if c.JSON {
+			return c.printJSON(v)
+		}
+		return c.printStatus(v)
+	})
+}
+
+// view is the morning view.
+type view struct {
+	At      time.Time   `json:"at"`
+	LastRun *runView    `json:"lastRun,omitempty"` // the newest nightly
+	Images  []imageView `json:"images"`
+	Never   []string    `json:"neverReleased"` // images that are defined and in force nowhere
+}
+
+type runView struct {
+	ID      string           `json:"id"`
+	Started time.Time        `json:"started"`
+	State   factory.RunState `json:"state"`
+	Verdict string           `json:"verdict"`
+}
+
+// imageView is one image in one environment.
+type imageView struct {
+	Image      string                   `json:"image"`
+	Env        factory.Env              `json:"env"`
+	Owner      factory.Owner            `json:"owner"`
+	Release    string                   `json:"release"`
+	Ref        string                   `json:"ref"`
+	Digest     factory.Digest           `json:"digest"`
+	Released   time.Time                `json:"released"`
+	Since      time.Time                `json:"since"` // in this environment
+	DriftHours float64                  `json:"driftHours"`
+	Findings   map[factory.Severity]int `json:"findings"`
+	Unfixed    int                      `json:"unfixed"` // of these, without a fix
+	Waived     int                      `json:"waived"`
+	Packages   int                      `json:"packages"`
+	Database   factory.Database         `json:"database"`
+	Scanned    time.Time                `json:"scanned"`
+	Pass       bool                     `json:"pass"` // by today's gate
+	Blocking   []factory.Reason         `json:"blocking,omitempty"`
+	Next       *factory.Reason          `json:"next,omitempty"` // the next deadline
+	Compliance []scoreView              `json:"compliance"`
+	EndOfLife  factory.Date             `json:"endOfLife"`
+
+	now time.Time
+}
+
+// scoreView is one evaluation's score.
+type scoreView struct {
+	Name string `json:"name"`
+	factory.Score
+}
+
+func (c *command) morning(ctx context.Context, set definition.Set) (view, error) {
+	v := view{At: c.w.Now().UTC(), Images: []imageView{}, Never: []string{}}
+	all, err := c.standings(ctx, set, "", "")
+	if err != nil {
+		return v, err
+	}
+	there := map[string]bool{}
+	for _, s := range all {
+		there[s.Release.Image] = true
+		v.Images = append(v.Images, s.view(v.At))
+	}
+	for _, img := range set.Images {
+		if img.Kind != factory.KindToolbox && !there[img.Name] {
+			v.Never = append(v.Never, img.Name)
+		}
+	}
+	v.Never = append(v.Never, set.Broken...)
+	db, err := c.store(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.LastRun, err = lastNight(ctx, db)
+	return v, err
+}
+
+// lastNight is the newest nightly run, nil when there is none among the newest hundred runs.
+func lastNight(ctx context.Context, db *store.Store) (*runView, error) {
+	runs, err := db.Runs(ctx, 100)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if r.Command == "nightly" {
+			r = noticed(r)
+			return &runView{r.ID, r.Started, r.State, firstLine(r.Verdict)}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (s standing) view(now time.Time) imageView {
+	r := s.Release
+	v := imageView{Image: r.Image, Env: s.Entry.Env, Owner: s.Evidence.Image.Owner, Release: r.ID, Ref: r.Repository + ":" + s.Entry.Tag.String(), Digest: r.Digest,
+		Released: r.Created, Since: s.Entry.At, DriftHours: s.drift(now).Hours(), Findings: s.Scan.Counts(), Waived: len(s.Decision.Waived), Packages: s.Scan.Packages,
+		Database: s.Scan.Database, Scanned: s.Scan.At, Pass: s.Decision.Pass, Blocking: s.Decision.Blocking(), Next: s.Decision.Next(), EndOfLife: s.Evidence.Image.EndOfLife, now: now}
+	for _, f := range s.Scan.Findings {
+		if f.Fixed == "" {
+			v.Unfixed++
+		}
+	}
+	for _, e := range s.waivedCompliance().Evaluations {
+		v.Compliance = append(v.Compliance, scoreView{e.Name(), e.Score()})
+	}
+	return v
+}
+
+// Age is how old the release is, for people.
+func (v imageView) Age() string { return strings.TrimSuffix(ago(v.now, v.Released), " ago") }
+
+// Drift is the age of the oldest fix that the release lacks, for people.
+func (v imageView) Drift() string {
+	if v.DriftHours == 0 {
+		return "none"
+	}
+	return strings.TrimSuffix(ago(v.now, v.now.Add(-time.Duration(v.DriftHours*float64(time.Hour)))), " ago")
+}
+
+// Found is the findings by severity, with how many have no fix.
+func (v imageView) Found() string {
+	text := severities(v.Findings)
+	switch {
+	case v.Scanned.IsZero():
+		return "never scanned"
+	case text == "":
+		return fmt.Sprintf("none in %d packages", v.Packages)
+	case v.Unfixed > 0:
+		text += fmt.Sprintf(" (%d without a fix)", v.Unfixed)
+	}
+	return text
+}
+
+// Due is the next deadline.
+func (v imageView) Due() string {
+	if v.Next == nil {
+		return "-"
+	}
+	return v.Next.Deadline.String() + " " + v.Next.Subject
+}
+
+// Verdict is what the gate says today.
+func (v imageView) Verdict() string {
+	switch n := len(v.Blocking); {
+	case v.Pass:
+		return "pass"
+	case n > 0:
+		return "BREACH: " + v.Blocking[0].Text
+	}
+	return "BREACH"
+}
+
+// Scores is the compliance in one cell.
+func (v imageView) Scores() string {
+	var parts []string
+	for _, s := range v.Compliance {
+		parts = append(parts, fmt.Sprintf("%s %d/%d", s.Name, s.Pass, s.Applicable()))
+	}
+	if parts == nil {
+		return "not evaluated"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (c *command) printStatus(v view) error {
+	var text [][]string
+	for _, i := range v.Images {
+		_, tag, _ := strings.Cut(i.Ref[strings.LastIndexByte(i.Ref, '/')+1:], ":")
+		text = append(text, []string{i.Image, string(i.Env), tag, i.Age(), i.Drift(), i.Found(), i.Due(), i.Scores(), i.Owner.Team, i.Verdict()})
+	}
+	for _, name := range v.Never {
+		text = append(text, []string{name, "-", "never released", "", "", "", "", "", "", ""})
+	}
+	if err := c.table([]string{"IMAGE", "ENV", "TAG", "AGE", "DRIFT", "FINDINGS", "NEXT DEADLINE", "COMPLIANCE (passed/applicable)", "OWNER", "GATE TODAY"}, text); err != nil {
+		return err
+	}
+	data := map[string]bool{}
+	for _, i := range v.Images {
+		if !i.Scanned.IsZero() {
+			data[i.Database.String()] = true
+		}
+	}
+	if len(data) > 0 {
+		fmt.Fprintf(c.w.Stderr, "vulnerability data: %s\n", strings.Join(sortedKeys(data), "; "))
+	}
+	if v.LastRun == nil {
+		fmt.Fprintln(c.w.Stderr, "no nightly run yet: factory nightly")
+	} else {
+		fmt.Fprintf(c.w.Stderr, "last nightly %s, %s: %s\n", ago(v.At, v.LastRun.Started), v.LastRun.State, clean(v.LastRun.Verdict))
+	}
+	return nil
+}
+
+//go:embed status.html
+var statusPage string
+
+// write renders the page.
+func (v view) write(file string) error {
+	t, err := template.New("status").Funcs(template.FuncMap{"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") },
+		"severities": factory.Severities}).Parse(statusPage)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, v); err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "page", Cause: err, Hint: "name a file in a folder that you may write: --html FILE"}
+	}
+	return nil
+}
