@@ -50,10 +50,7 @@ func (c *command) promotable(ctx context.Context, ref string, to factory.Env) (f
 	if err != nil {
 		return factory.Release{}, err
 	}
-	from := factory.Dev
-	if to == factory.Prod {
-		from = factory.Staging
-	}
+	from := before(to)
 	standing, err := db.Standing(ctx)
 	if err != nil {
 		return factory.Release{}, err
@@ -77,6 +74,14 @@ func (c *command) promotable(ctx context.Context, ref string, to factory.Env) (f
 		}
 	}
 	return r, &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s was never in %s", r.Tagged(), from), Hint: fmt.Sprintf("factory promote %s --to %s", ref, from)}
+}
+
+// before is the environment that a release must have been in to come into env.
+func before(env factory.Env) factory.Env {
+	if env == factory.Prod {
+		return factory.Staging
+	}
+	return factory.Dev
 }
 
 // promotion is what promote prints.
@@ -124,7 +129,7 @@ func (c *command) promote(ctx context.Context, run string, r factory.Release, en
 		verb = "would be promoted"
 	}
 	fmt.Fprintf(c.out(), "%s@%s\n", out.Ref, out.Digest)
-	fmt.Fprintf(c.w.Stderr, "%s %s %s from %s\n", r.Image, verb, "to "+string(env), r.Tag)
+	fmt.Fprintf(c.w.Stderr, "%s %s %s from %s\n", r.Image, verb, "to "+string(env), r.Tagged())
 	return nil
 }
 
@@ -167,7 +172,7 @@ func (c *command) publishPromotion(ctx context.Context, run string, s standing, 
 		return err
 	}
 	return db.Promote(context.WithoutCancel(ctx), factory.Entry{ID: c.newID(), Release: r.ID, Image: r.Image, Repository: r.Repository, Digest: r.Digest, Env: tag.Env, Tag: tag,
-		At: c.w.Now().UTC(), By: c.who(), Run: run, Reason: "promoted from " + string(r.Tag.Env), Decision: s.Decision})
+		At: c.w.Now().UTC(), By: c.who(), Run: run, Reason: "promoted from " + string(before(tag.Env)), Decision: s.Decision})
 }
 
 func newRevoke(mk maker) *cobra.Command {

@@ -20,8 +20,12 @@ import (
 const (
 	// updateEvery is how old installed data may be before a run asks for newer. The public database is made every six hours.
 	updateEvery = 6 * time.Hour
+	// askEvery is how long nobody is asked again for newer data: what there is may be old and still the newest.
+	askEvery = time.Hour
 	// patience is how long a run waits for a database that is not configured, only hoped for.
 	patience = 2 * time.Minute
+	// staleAfter is how old a public database may be before what the archives themselves say today is worth more.
+	staleAfter = 72 * time.Hour
 	// databaseLayer is the media type of a database in a registry.
 	databaseLayer = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
 )
@@ -80,8 +84,8 @@ func (c *command) vulnerabilityData(ctx context.Context, g *scanner.Client) (dir
 		return c.archiveData(ctx, g, false)
 	case source == "auto":
 		dir, d, err := c.publicData(ctx, g)
-		if err == nil {
-			return dir, d, nil
+		if err == nil || ctx.Err() != nil {
+			return dir, d, err
 		}
 		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("no public vulnerability database: %s; using the archives' changelogs, which know fixes and no severities", firstLine(err.Error()))})
 		return c.archiveData(ctx, g, false)
@@ -106,7 +110,11 @@ func (c *command) publicData(ctx context.Context, g *scanner.Client) (string, fa
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
 	defer cancel()
-	return c.installed(ctx, g, hello.Databases, false)
+	dir, d, err := c.installed(ctx, g, hello.Databases, false)
+	if age := c.w.Now().Sub(d.Updated); err == nil && age > staleAfter {
+		err = fmt.Errorf("the newest to be had is of %s", d.Updated.UTC().Format(time.DateOnly))
+	}
+	return dir, d, err
 }
 
 // installed returns the installed Trivy database, after updating it from the first of refs that has it when it is older than
@@ -115,10 +123,11 @@ func (c *command) publicData(ctx context.Context, g *scanner.Client) (string, fa
 func (c *command) installed(ctx context.Context, g *scanner.Client, refs []string, force bool) (string, factory.Database, error) {
 	dbs := c.databases(factory.TrivyDatabase)
 	have, dir, err := dbs.Current(ctx)
-	if err == nil && !force && c.w.Now().Sub(have.Updated) < updateEvery {
+	if err == nil && !force && (c.w.Now().Sub(have.Updated) < updateEvery || c.askedLately(dbs)) {
 		return dir, have, nil
 	}
 	there := err == nil
+	c.asked(dbs)
 	if err != nil && !errors.Is(err, factory.ErrNotFound) {
 		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: err.Error()})
 	}
@@ -165,7 +174,7 @@ func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool
 	}
 	dbs := c.databases(factory.ArchiveDatabase)
 	have, dir, err := dbs.Current(ctx)
-	if err == nil && !force && have.Origin == origin && c.w.Now().Sub(have.Updated) < updateEvery {
+	if err == nil && !force && have.Origin == origin && (c.w.Now().Sub(have.Updated) < updateEvery || c.askedLately(dbs)) {
 		return dir, have, nil
 	}
 	advisories, err := c.readAdvisories(ctx, set, locks)
@@ -183,8 +192,30 @@ func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool
 	if _, err := dbs.InstallDir(ctx, factory.ArchiveDatabase, origin, tmp, g.Check); err != nil {
 		return "", have, err
 	}
+	c.asked(dbs)
 	d, dir, err := dbs.Current(ctx)
 	return dir, d, err
+}
+
+// askedFile is beside the databases of a kind; its time is when newer data was last asked for.
+const askedFile = "asked"
+
+func (a *app) askedLately(dbs scanner.Databases) bool {
+	info, err := os.Stat(filepath.Join(dbs.Dir, askedFile))
+	if err != nil {
+		return false
+	}
+	age := a.w.Now().Sub(info.ModTime())
+	return age >= 0 && age < askEvery
+}
+
+// asked remembers that newer data was asked for. When that cannot be written, it is asked for once more than needed.
+func (a *app) asked(dbs scanner.Databases) {
+	name := filepath.Join(dbs.Dir, askedFile)
+	if os.MkdirAll(dbs.Dir, 0o755) != nil || os.WriteFile(name, nil, 0o644) != nil {
+		return
+	}
+	_ = os.Chtimes(name, time.Time{}, a.w.Now())
 }
 
 // archiveLocks are the locks of all images, and a name for them together.
