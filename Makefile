@@ -5,6 +5,8 @@ SHELL := /bin/bash
 export GOTOOLCHAIN := local
 # Trivy, in factory-scanner, is written against encoding/json/v2.
 export GOEXPERIMENT := jsonv2
+# For every go command alike: builds and tests share one cache then, and no path of this machine gets into a binary.
+export GOFLAGS := -trimpath
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 COVER   := $(CURDIR)/coverage
@@ -31,14 +33,14 @@ build: deps bin/factory bin/factory-scanner bin/buildkitd ## build the binaries 
 
 .PHONY: bin/factory
 bin/factory:
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/factory
+	go build -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/factory
 
 # Trivy is large: it is linked again only when something of it changed.
 bin/factory-scanner: go.mod go.sum $(wildcard cmd/factory-scanner/*.go factory/scanner/*.go factory/*.go)
-	go build -trimpath -ldflags "-s -w" -o $@ ./cmd/factory-scanner
+	go build -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/factory-scanner
 
 bin/buildkitd: $(DAEMON)/go.mod $(DAEMON)/go.sum
-	cd $(DAEMON) && go build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/moby/buildkit/cmd/buildkitd
+	cd $(DAEMON) && go build -ldflags "-s -w" -o $(CURDIR)/$@ github.com/moby/buildkit/cmd/buildkitd
 
 .PHONY: deps
 deps: ## install the Debian packages that the factory runs on, where they are missing (as root)
