@@ -33,15 +33,11 @@ nothing. It exits 3 when the release would be blocked.
 	}
 	envFlag(c, &env, "environment whose policy decides (default: the release's own)")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		set, problems := definition.Load(c.cfg.Dir)
-		if problems != nil && len(set.Images) == 0 {
-			return problems
-		}
-		db, err := c.store(ctx)
+		set, err := c.definitions()
 		if err != nil {
 			return err
 		}
-		r, err := db.Release(ctx, args[0])
+		r, err := c.release(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -104,7 +100,7 @@ has breached already.
 	}
 	envFlag(c, &o.Env, "only this environment (default all)")
 	c.Flags().StringVar(&o.Due, "due", "", "only what breaches its deadline within so many days, as in 7d; 0d = what has breached")
-	c.Flags().StringVar(&o.Severity, "severity", "", "only this severity and worse")
+	c.Flags().StringVar(&o.Severity, "severity", "", "only this severity and worse; what nobody has weighed is always listed")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		return c.findings(ctx, strings.Join(args, ""), o)
 	})
@@ -124,9 +120,9 @@ type finding struct {
 }
 
 func (c *command) findings(ctx context.Context, image string, o findingOptions) error {
-	set, problems := definition.Load(c.cfg.Dir)
-	if problems != nil && len(set.Images) == 0 {
-		return problems
+	set, err := c.definitions()
+	if err != nil {
+		return err
 	}
 	if image != "" {
 		if _, err := set.Image(image); err != nil {
@@ -134,7 +130,6 @@ func (c *command) findings(ctx context.Context, image string, o findingOptions) 
 		}
 	}
 	var env factory.Env
-	var err error
 	if o.Env != "" {
 		if env, err = factory.ParseEnv(o.Env); err != nil {
 			return err
@@ -159,7 +154,7 @@ func (c *command) findings(ctx context.Context, image string, o findingOptions) 
 		due := gate.Due(s.Decision, days)
 		for _, f := range s.findings() {
 			soon := slices.ContainsFunc(due, func(r factory.Reason) bool { return r.Subject == f.Key() })
-			if f.Severity.Compare(worse) < 0 || o.Due != "" && !soon {
+			if f.Severity != factory.Unknown && f.Severity.Compare(worse) < 0 || o.Due != "" && !soon {
 				continue
 			}
 			if f.State == "late" {

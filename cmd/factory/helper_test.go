@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -27,6 +29,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// TestMain is a small scanner instead of tests when the factory starts it as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "serve" {
+		if err := fixture.ServeScanner(); err != nil && !errors.Is(err, io.EOF) {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
 // desk is everything around a factory that runs inside a test: a repository, its state, a clock, an archive that has not
 // moved, and what came out.
 type desk struct {
@@ -39,7 +52,10 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{dir: t.TempDir(), env: map[string]string{}}
+	self, err := os.Executable()
+	must(t, err)
+	d := &desk{dir: t.TempDir(), env: map[string]string{"FACTORY_SCANNER": self, "FACTORY_VULNERABILITIES": t.TempDir()}}
+	must(t, fixture.Data{Kind: factory.TrivyDatabase, Updated: d.Now()}.Write(d.env["FACTORY_VULNERABILITIES"]))
 	must(t, fixture.Repository(d.dir))
 	must(t, fixture.Commit(d.dir, "first"))
 	must(t, fixture.Remember(d.dir, d.dir+"/.factory"))

@@ -57,6 +57,24 @@ func newImages(mk maker) *cobra.Command {
 	})
 }
 
+// definitions are those that are in order. Nothing in order is an error; what else is wrong, factory check and the night tell.
+func (c *command) definitions() (definition.Set, error) {
+	set, problems := definition.Load(c.cfg.Dir)
+	if problems != nil && len(set.Images) == 0 {
+		return set, problems
+	}
+	return set, nil
+}
+
+// release is the recorded release that ref names.
+func (c *command) release(ctx context.Context, ref string) (factory.Release, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return factory.Release{}, err
+	}
+	return db.Release(ctx, ref)
+}
+
 // light is a release without its bulk, for lists.
 func light(r *factory.Release) *factory.Release {
 	if r == nil {
@@ -174,11 +192,7 @@ func newShow(mk maker) *cobra.Command {
 		Example: "  factory show debian-12\n  factory show 20261123-1a2b3c4d-dev --json",
 	}
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		db, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		r, err := db.Release(ctx, args[0])
+		r, err := c.release(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -94,9 +94,9 @@ type promotion struct {
 }
 
 func (c *command) promote(ctx context.Context, run string, r factory.Release, env factory.Env, dry bool) error {
-	set, problems := definition.Load(c.cfg.Dir)
-	if problems != nil && len(set.Images) == 0 {
-		return problems
+	set, err := c.definitions()
+	if err != nil {
+		return err
 	}
 	if !dry {
 		if _, err := c.rescanOne(ctx, r); err != nil {
@@ -193,11 +193,7 @@ new release instead.
 		if strings.TrimSpace(reason) == "" {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "a revocation needs a reason", Hint: "--reason 'why'"}
 		}
-		db, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		r, err := db.Release(ctx, args[0])
+		r, err := c.release(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -25,15 +25,11 @@ pass. With --html it writes OpenSCAP's own reports, one file for each evaluation
 	}
 	c.Flags().StringVar(&html, "html", "", "write OpenSCAP's reports to this file, and further ones beside it")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		set, problems := definition.Load(c.cfg.Dir)
-		if problems != nil && len(set.Images) == 0 {
-			return problems
-		}
-		db, err := c.store(ctx)
+		set, err := c.definitions()
 		if err != nil {
 			return err
 		}
-		r, err := db.Release(ctx, args[0])
+		r, err := c.release(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -123,11 +119,7 @@ func newSBOM(mk maker) *cobra.Command {
 		if kind != factory.CycloneDX && kind != factory.SPDX {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--format %.20q", format), Hint: "cyclonedx or spdx"}
 		}
-		db, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		r, err := db.Release(ctx, args[0])
+		r, err := c.release(ctx, args[0])
 		if err != nil {
 			return err
 		}

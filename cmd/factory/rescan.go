@@ -48,10 +48,6 @@ type rescanned struct {
 }
 
 func (c *command) rescan(ctx context.Context, refs []string, all bool) error {
-	set, problems := definition.Load(c.cfg.Dir)
-	if problems != nil && len(set.Images) == 0 {
-		return problems
-	}
 	releases, err := c.releasesToScan(ctx, refs, all)
 	if err != nil {
 		return err

@@ -30,9 +30,9 @@ would not let pass today is marked. --html writes the same as a page that needs 
 	}
 	c.Flags().StringVar(&page, "html", "", "write a page to this file")
 	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
-		set, problems := definition.Load(c.cfg.Dir)
-		if problems != nil && len(set.Images) == 0 {
-			return problems
+		set, err := c.definitions()
+		if err != nil {
+			return err
 		}
 		v, err := c.morning(ctx, set)
 		if err != nil {

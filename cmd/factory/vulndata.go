@@ -164,9 +164,9 @@ func (c *command) pullDatabase(ctx context.Context, dbs scanner.Databases, g *sc
 // archiveData is a database made from the changelogs of the packages that the archives offer now. It is made anew when a lock
 // moved, when it is older than updateEvery, or when forced.
 func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool) (string, factory.Database, error) {
-	set, problems := definition.Load(c.cfg.Dir)
-	if problems != nil && len(set.Images) == 0 {
-		return "", factory.Database{}, problems
+	set, err := c.definitions()
+	if err != nil {
+		return "", factory.Database{}, err
 	}
 	locks, origin, err := c.archiveLocks(set)
 	if err != nil {
