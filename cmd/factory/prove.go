@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imagefactory/imagefactory/factory"
-	"github.com/imagefactory/imagefactory/factory/definition"
 )
 
 func newCompliance(mk maker) *cobra.Command {

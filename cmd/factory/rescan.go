@@ -211,7 +211,10 @@ func (n rescanning) Rescan(ctx context.Context, job factory.Job) (string, error)
 	if err != nil || len(last) == 0 {
 		return "nothing to rescan", err
 	}
-	r := last[0]
+	r, err := db.Release(ctx, last[0].ID) // a list has not all that the gate looks at
+	if err != nil {
+		return "", err
+	}
 	before, err := db.LatestScan(ctx, r.ID)
 	if err != nil {
 		return "", err
