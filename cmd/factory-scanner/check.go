@@ -11,6 +11,7 @@ import (
 
 	"github.com/aquasecurity/trivy-db/pkg/db"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Buckets of a database that hold no advisories.
@@ -83,7 +84,7 @@ func look(dir string, f func(*bolt.DB) error) (*factory.Database, error) {
 	}
 	info, err := guarded(nil, func() (*factory.Database, error) {
 		b, err := bolt.Open(db.Path(dir), 0, readOnly(file))
-		if errors.Is(err, bolt.ErrTimeout) {
+		if errors.Is(err, bolterrors.ErrTimeout) {
 			return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "somebody is writing the vulnerability database in " + dir}
 		}
 		if err != nil {

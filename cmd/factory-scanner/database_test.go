@@ -68,6 +68,7 @@ func TestBuild(t *testing.T) {
 	if got := advisory("13", "glibc"); len(got) != 1 || !fixDate(got[0].Custom).IsZero() {
 		t.Errorf("got %+v", got)
 	}
+	//lint:ignore SA1019 nothing may be said of it, in the old form either
 	if v, err := (db.Config{}).GetVulnerability("CVE-2026-0001"); err != nil || v.Title != "libc: heap overflow" || v.Severity != "" {
 		t.Errorf("%+v, %v", v, err)
 	}
@@ -343,6 +344,7 @@ func TestTrivyForm(t *testing.T) {
 			c.PutAdvisory(tx, []string{"debian 12", "glibc"}, "CVE-2026-2", &dbtypes.Advisory{Status: dbtypes.StatusWillNotFix, Severity: dbtypes.SeverityLow}),
 			c.PutAdvisory(tx, []string{"debian 12", "glibc"}, "CVE-2026-3", &dbtypes.Advisory{}),
 			c.PutVulnerability(tx, "CVE-2026-1", dbtypes.Vulnerability{
+				//lint:ignore SA1019 databases have it still
 				Title: "one", Severity: "HIGH", VendorSeverity: dbtypes.VendorSeverity{"nvd": dbtypes.SeverityCritical, "redhat": dbtypes.SeverityMedium},
 				References: []string{"https://example.com/1"}, PublishedDate: &published,
 			}),

@@ -32,6 +32,7 @@ func findings(results types.Results) []factory.Finding {
 }
 
 func finding(v types.DetectedVulnerability, source string) factory.Finding {
+	//lint:ignore SA1019 Trivy fills it with the severity that it chose of the vendors', which is what is wanted
 	severity, err := factory.ParseSeverity(v.Severity)
 	if err != nil {
 		severity = factory.Unknown

@@ -47,7 +47,7 @@ var built = sync.OnceValues(func() (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(temporary, "factory-scanner.test-binary")
-	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=test", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags", "-s -w -X main.version=test", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}

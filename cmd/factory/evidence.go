@@ -43,6 +43,18 @@ func (g gating) Decide(ctx context.Context, e factory.Evidence) (factory.Decisio
 	if err != nil {
 		return factory.Decision{}, nil, err
 	}
+	db, err := g.c.store(ctx)
+	if err != nil {
+		return factory.Decision{}, nil, err
+	}
+	// The same inputs make the same digest, and that may have been revoked.
+	revoked, err := db.Revoked(ctx, g.c.repository(e.Image.Name), e.Digest)
+	if err != nil {
+		return factory.Decision{}, nil, err
+	}
+	if revoked != nil {
+		e.Revoked = revoked.Reason
+	}
 	decision := gate.Decide(policies[e.Env], e)
 	vex, err := g.c.vex(ctx, e, decision)
 	if err != nil {

@@ -83,7 +83,7 @@ func (c *command) printDecision(s standing) error {
 		}
 		text = append(text, []string{mark, r.Rule, r.Deadline.String(), r.Text, r.Hint})
 	}
-	return c.table([]string{"", "RULE", "DATE", "WHAT", "DO"}, text)
+	return c.table([]string{"RESULT", "RULE", "DATE", "WHAT", "DO"}, text)
 }
 
 func newFindings(mk maker) *cobra.Command {
@@ -212,12 +212,14 @@ func (c *command) printFindings(all []standing, rows []finding) error {
 	if err := c.table([]string{"SEVERITY", "VULNERABILITY", "PACKAGE", "INSTALLED", "FIXED IN", "IMAGE", "ENV", "FIRST SEEN", "DUE", "STATE"}, text); err != nil {
 		return err
 	}
-	packages, data := 0, map[string]bool{}
+	packages, data, releases := 0, map[string]bool{}, map[string]bool{}
 	for _, s := range all {
-		packages += s.Scan.Packages
-		data[s.Scan.Database.String()] = true
+		if !releases[s.Release.ID] { // one may be in several environments
+			packages += s.Scan.Packages
+		}
+		releases[s.Release.ID], data[s.Scan.Database.String()] = true, true
 	}
-	fmt.Fprintf(c.w.Stderr, "%s in %s with %d packages; data: %s\n", count(len(rows), "finding"), count(len(all), "release"), packages, cmp.Or(strings.Join(sortedKeys(data), "; "), "none"))
+	fmt.Fprintf(c.w.Stderr, "%s in %s with %d packages; data: %s\n", count(len(rows), "line"), count(len(releases), "release"), packages, cmp.Or(strings.Join(sortedKeys(data), "; "), "none"))
 	return nil
 }
 

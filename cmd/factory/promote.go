@@ -196,6 +196,13 @@ new release instead.
 		if err != nil {
 			return err
 		}
+		db, err := c.store(ctx)
+		if err != nil {
+			return err
+		}
+		if first, err := db.Revoked(ctx, r.Repository, r.Digest); err != nil || first != nil {
+			return errors.Join(err, c.printRevoked(r, first, "was revoked before"))
+		}
 		entry := factory.Entry{ID: c.newID(), Release: r.ID, Image: r.Image, Repository: r.Repository, Digest: r.Digest, Env: r.Tag.Env, Tag: r.Tag,
 			At: c.w.Now().UTC(), By: c.who(), Reason: reason, Revoked: true}
 		if !dry {
@@ -203,17 +210,24 @@ new release instead.
 				return err
 			}
 		}
-		if c.JSON {
-			return c.printJSON(entry)
-		}
-		verb := "revoked"
+		verb := "is revoked"
 		if dry {
 			verb = "would be revoked"
 		}
-		fmt.Fprintf(c.out(), "%s\n", r.Ref())
-		fmt.Fprintf(c.w.Stderr, "%s %s; make its successor: factory build --lock %s\n", r.Tagged(), verb, r.Image)
-		return nil
+		return c.printRevoked(r, &entry, verb)
 	})
+}
+
+func (c *command) printRevoked(r factory.Release, e *factory.Entry, verb string) error {
+	if e == nil {
+		return nil
+	}
+	if c.JSON {
+		return c.printJSON(e)
+	}
+	fmt.Fprintf(c.out(), "%s\n", r.Ref())
+	fmt.Fprintf(c.w.Stderr, "%s %s: %s; make its successor: factory build --lock %s\n", r.Tagged(), verb, clean(e.Reason), r.Image)
+	return nil
 }
 
 // revoke tells consumers first: a record of a revocation that nobody can see would be worse than one without a record.

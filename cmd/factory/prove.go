@@ -56,7 +56,10 @@ func (c *command) printCompliance(r factory.Release, done factory.Compliance) er
 	for _, m := range done.Method {
 		fmt.Fprintf(c.out(), "  %s\n", clean(m))
 	}
-	fmt.Fprintf(c.out(), "  canaries that had to fail on planted files, and did: %s\n\n", strings.Join(done.Canaries, ", "))
+	if len(done.Canaries) > 0 {
+		fmt.Fprintf(c.out(), "  canaries that had to fail on planted files, and did: %s\n", strings.Join(done.Canaries, ", "))
+	}
+	fmt.Fprintln(c.out())
 	var text, rules [][]string
 	for _, e := range done.Evaluations {
 		text = append(text, []string{e.Name(), e.Platform.String(), e.Score().String(), fmt.Sprintf("%.1f s", e.Seconds), e.Profile})

@@ -173,6 +173,14 @@ func (c *command) rescanJobs(ctx context.Context, jobs []factory.Job) ([]factory
 		if err != nil || len(last) == 0 {
 			return nil, err
 		}
+		revoked, err := db.Revoked(ctx, last[0].Repository, last[0].Digest)
+		if err != nil {
+			return nil, err
+		}
+		if revoked != nil {
+			jobs[i].Reason += fmt.Sprintf("; but %s is revoked (%s), and the same inputs would make the same digest: change them", last[0].Tag, revoked.Reason)
+			continue
+		}
 		scan, err := db.LatestScan(ctx, last[0].ID)
 		if err != nil {
 			return nil, err

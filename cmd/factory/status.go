@@ -56,7 +56,13 @@ type view struct {
 	At      time.Time   `json:"at"`
 	LastRun *runView    `json:"lastRun,omitempty"` // the newest nightly
 	Images  []imageView `json:"images"`
-	Never   []string    `json:"neverReleased"` // images that are defined and in force nowhere
+	Nowhere []absent    `json:"nowhere"` // images that are defined and in force nowhere
+}
+
+// absent is an image that is nowhere in force.
+type absent struct {
+	Image string `json:"image"`
+	Why   string `json:"why"`
 }
 
 type runView struct {
@@ -99,7 +105,7 @@ type scoreView struct {
 }
 
 func (c *command) morning(ctx context.Context, set definition.Set) (view, error) {
-	v := view{At: c.w.Now().UTC(), Images: []imageView{}, Never: []string{}}
+	v := view{At: c.w.Now().UTC(), Images: []imageView{}, Nowhere: []absent{}}
 	all, err := c.standings(ctx, set, "", "")
 	if err != nil {
 		return v, err
@@ -111,16 +117,37 @@ func (c *command) morning(ctx context.Context, set definition.Set) (view, error)
 	}
 	for _, img := range set.Images {
 		if img.Kind != factory.KindToolbox && !there[img.Name] {
-			v.Never = append(v.Never, img.Name)
+			why, err := c.whyNowhere(ctx, img.Name)
+			if err != nil {
+				return v, err
+			}
+			v.Nowhere = append(v.Nowhere, absent{img.Name, why})
 		}
 	}
-	v.Never = append(v.Never, set.Broken...)
+	for _, name := range set.Broken {
+		if !there[name] {
+			v.Nowhere = append(v.Nowhere, absent{name, "its definition is not valid: factory check"})
+		}
+	}
 	db, err := c.store(ctx)
 	if err != nil {
 		return v, err
 	}
 	v.LastRun, err = lastNight(ctx, db)
 	return v, err
+}
+
+// whyNowhere is what the ledger says last of an image that is in no environment.
+func (c *command) whyNowhere(ctx context.Context, image string) (string, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return "", err
+	}
+	last, err := db.Ledger(ctx, store.LedgerQuery{Image: image, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return "never released", err
+	}
+	return fmt.Sprintf("revoked on %s: %s", factory.DateOf(last[0].At), last[0].Reason), nil
 }
 
 // lastNight is the newest nightly run, nil when there is none among the newest hundred runs.
@@ -192,6 +219,8 @@ func (v imageView) Verdict() string {
 	switch n := len(v.Blocking); {
 	case v.Pass:
 		return "pass"
+	case n > 1:
+		return fmt.Sprintf("BREACH: %s; and %d more", v.Blocking[0].Text, n-1)
 	case n > 0:
 		return "BREACH: " + v.Blocking[0].Text
 	}
@@ -216,8 +245,8 @@ func (c *command) printStatus(v view) error {
 		_, tag, _ := strings.Cut(i.Ref[strings.LastIndexByte(i.Ref, '/')+1:], ":")
 		text = append(text, []string{i.Image, string(i.Env), tag, i.Age(), i.Drift(), i.Found(), i.Due(), i.Scores(), i.Owner.Team, i.Verdict()})
 	}
-	for _, name := range v.Never {
-		text = append(text, []string{name, "-", "never released", "", "", "", "", "", "", ""})
+	for _, a := range v.Nowhere {
+		text = append(text, []string{a.Image, "-", a.Why, "", "", "", "", "", "", ""})
 	}
 	if err := c.table([]string{"IMAGE", "ENV", "TAG", "AGE", "DRIFT", "FINDINGS", "NEXT DEADLINE", "COMPLIANCE (passed/applicable)", "OWNER", "GATE TODAY"}, text); err != nil {
 		return err

@@ -31,31 +31,40 @@ const (
 )
 
 // scanner returns the scanner with the newest vulnerability data open, and says which that is. It decides once in a run, so that
-// all of a night's decisions rest on the same data.
+// all of a night's decisions rest on the same data, and that what cannot be had is not waited for again.
 func (c *command) scanner(ctx context.Context) (scanner.Group, factory.Database, error) {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
 	first, others := c.scannerClients()
 	group := scanner.Group{First: first, Events: c.events}
 	if c.data == nil {
-		dir, data, err := c.vulnerabilityData(ctx, first)
-		if err != nil {
+		data, err := c.openData(ctx, first, others)
+		if ctx.Err() != nil {
 			return group, data, err
 		}
-		if data, err = first.Open(ctx, dir, data); err != nil {
-			return group, data, err
-		}
-		for _, other := range others {
-			if _, err := other.Open(ctx, dir, data); err != nil {
-				return group, data, fmt.Errorf("scanner %s: %w", other.Program, err)
-			}
-		}
-		c.data = &data
+		c.data, c.noData = &data, err
 	}
 	for _, other := range others {
 		group.Others = append(group.Others, other)
 	}
-	return group, *c.data, nil
+	return group, *c.data, c.noData
+}
+
+// openData decides which data to use, and opens it in every scanner.
+func (c *command) openData(ctx context.Context, first *scanner.Client, others []*scanner.Client) (factory.Database, error) {
+	dir, data, err := c.vulnerabilityData(ctx, first)
+	if err != nil {
+		return data, err
+	}
+	if data, err = first.Open(ctx, dir, data); err != nil {
+		return data, err
+	}
+	for _, other := range others {
+		if _, err := other.Open(ctx, dir, data); err != nil {
+			return data, fmt.Errorf("scanner %s: %w", other.Program, err)
+		}
+	}
+	return data, nil
 }
 
 // scannerClients are the configured scanners, the first of them alone; they start on first use.
@@ -83,7 +92,11 @@ func (c *command) vulnerabilityData(ctx context.Context, g *scanner.Client) (dir
 	case source == "archive":
 		return c.archiveData(ctx, g, false)
 	case source == "auto":
-		dir, d, err := c.publicData(ctx, g)
+		hello, err := g.Hello(ctx)
+		if err != nil { // without a scanner no data is of use
+			return "", d, err
+		}
+		dir, d, err := c.publicData(ctx, g, hello.Databases)
 		if err == nil || ctx.Err() != nil {
 			return dir, d, err
 		}
@@ -103,14 +116,10 @@ func isFolder(s string) bool {
 }
 
 // publicData is the database of the scanner's makers, where they publish it.
-func (c *command) publicData(ctx context.Context, g *scanner.Client) (string, factory.Database, error) {
-	hello, err := g.Hello(ctx)
-	if err != nil {
-		return "", factory.Database{}, err
-	}
+func (c *command) publicData(ctx context.Context, g *scanner.Client, refs []string) (string, factory.Database, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
 	defer cancel()
-	dir, d, err := c.installed(ctx, g, hello.Databases, false)
+	dir, d, err := c.installed(ctx, g, refs, false)
 	if age := c.w.Now().Sub(d.Updated); err == nil && age > staleAfter {
 		err = fmt.Errorf("the newest to be had is of %s", d.Updated.UTC().Format(time.DateOnly))
 	}
