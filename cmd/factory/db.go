@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ database, else the changelogs of the archives' own packages. It is installed who
 	build := &cobra.Command{Use: "build", Short: "make a database from the archives' own changelogs",
 		Long: "build reads the changelogs of the packages in the locks, from the archives, and makes a database of what they say was fixed. It knows\nfixes and since when, and neither severities nor what is not fixed yet.\n\n" + exitHelp}
 	status := &cobra.Command{Use: "status", Short: "which data there is, how old, from where",
-		Long: "status lists the installed vulnerability data. It gets nothing.\n\n" + exitHelp}
+		Long: "status lists the vulnerability data that is installed, and a folder that is configured. It gets nothing.\n\n" + exitHelp}
 	parent.AddCommand(
 		leaf(update, mk, func(ctx context.Context, c *command, _ []string) error { return c.dbUpdate(ctx) }),
 		leaf(build, mk, func(ctx context.Context, c *command, _ []string) error {
@@ -84,17 +85,28 @@ func (c *command) dbStatus(ctx context.Context) error {
 	}
 	rows := []row{}
 	var errs []error
+	add := func(kind factory.DatabaseKind, d factory.Database, dir string, err error) {
+		r := row{Database: d, Dir: dir}
+		if r.Kind = cmp.Or(d.Kind, kind); !d.Updated.IsZero() {
+			r.AgeHours = c.w.Now().Sub(d.Updated).Round(time.Minute).Hours()
+		}
+		if err != nil {
+			r.Problem = err.Error()
+			errs = append(errs, err)
+		}
+		rows = append(rows, r)
+	}
+	if dir := c.cfg.Vulnerabilities; isFolder(dir) {
+		first, _ := c.scannerClients()
+		d, err := scanner.InPlace(ctx, dir, first.Check)
+		add("", d, dir, err)
+	}
 	for _, kind := range []factory.DatabaseKind{factory.TrivyDatabase, factory.ArchiveDatabase} {
 		d, dir, err := c.databases(kind).Current(ctx)
 		if errors.Is(err, factory.ErrNotFound) {
 			continue
 		}
-		r := row{Database: d, Dir: dir, AgeHours: c.w.Now().Sub(d.Updated).Round(time.Minute).Hours()}
-		if err != nil {
-			r.Kind, r.Problem = kind, err.Error()
-			errs = append(errs, err)
-		}
-		rows = append(rows, r)
+		add(kind, d, dir, err)
 	}
 	err := errors.Join(errs...)
 	if len(rows) == 0 {
@@ -108,7 +120,11 @@ func (c *command) dbStatus(ctx context.Context) error {
 	}
 	var text [][]string
 	for _, r := range rows {
-		text = append(text, []string{string(r.Kind), r.Updated.UTC().Format("2006-01-02 15:04"), ago(c.w.Now(), r.Updated), fmt.Sprint(r.Advisories), r.Digest.Short(), r.Origin})
+		cells := []string{string(r.Kind), "damaged", "", "", r.Digest.Short(), cmp.Or(r.Origin, r.Dir)}
+		if r.Problem == "" {
+			cells[1], cells[2], cells[3] = r.Updated.UTC().Format("2006-01-02 15:04"), ago(c.w.Now(), r.Updated), fmt.Sprint(r.Advisories)
+		}
+		text = append(text, cells)
 	}
 	return errors.Join(err, c.table([]string{"KIND", "MADE (UTC)", "AGE", "ADVISORIES", "DIGEST", "FROM"}, text))
 }

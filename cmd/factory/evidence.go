@@ -70,11 +70,20 @@ func (a *app) vex(ctx context.Context, e factory.Evidence, d factory.Decision) (
 	if err != nil {
 		return factory.Document{}, err
 	}
-	gone, err := db.Findings(ctx, store.FindingQuery{Image: e.Image.Name, Fixed: true})
+	meta := gate.VEXMeta{Version: version, Repository: a.repository(e.Image.Name)}
+	// What is fixed is known of the newest release, and of one that is being made.
+	newest, err := db.Latest(ctx, e.Image.Name)
 	if err != nil {
 		return factory.Document{}, err
 	}
-	meta := gate.VEXMeta{Version: version, Repository: a.repository(e.Image.Name)}
+	var gone []store.Found
+	if recorded, err := db.Releases(ctx, store.Query{Image: e.Image.Name}); err != nil {
+		return factory.Document{}, err
+	} else if newest != nil && (newest.Digest == e.Digest || !slices.ContainsFunc(recorded, func(r factory.Release) bool { return r.Digest == e.Digest })) {
+		if gone, err = db.Findings(ctx, store.FindingQuery{Image: e.Image.Name, Fixed: true}); err != nil {
+			return factory.Document{}, err
+		}
+	}
 	for _, f := range gone {
 		meta.Fixed = append(meta.Fixed, f.Finding)
 	}
@@ -117,6 +126,9 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 	if err != nil {
 		// It is published and nobody defines it any more: without waivers, and with what the release itself knows.
 		img = factory.Image{Name: r.Image, Owner: factory.Owner{Team: r.Owner}}
+		for _, p := range r.Artifact.Platforms {
+			img.Platforms = append(img.Platforms, p.Platform)
+		}
 	}
 	s.Evidence = factory.Evidence{Image: img, Env: env, Digest: r.Digest, Source: r.Source, Tests: r.Tests, Controls: r.Controls,
 		Compliance: r.Compliance, Scan: s.Scan, At: c.w.Now().UTC()}
@@ -124,6 +136,12 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 		s.Evidence.Revoked = revoked.Reason
 	}
 	s.Decision = gate.Decide(policies[env], s.Evidence)
+	if slices.Contains(set.Broken, r.Image) {
+		// Its waivers, platforms and end of life are not known, so nothing that was decided without them counts.
+		s.Decision.Pass = false
+		s.Decision.Reasons = slices.Insert(s.Decision.Reasons, 0, factory.Reason{Rule: "policy", Subject: r.Image, Blocks: true,
+			Text: "the definition of " + r.Image + " is not valid, so nobody knows its waivers and its end of life", Hint: "factory check"})
+	}
 	return s, nil
 }
 

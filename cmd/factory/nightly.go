@@ -118,6 +118,24 @@ func (c *command) night(ctx context.Context, o nightOptions) error {
 	})
 }
 
+// leasedPatiently is leased for what must happen now although a night may be running: it waits for its turn.
+func (c *command) leasedPatiently(ctx context.Context, name string, f func(ctx context.Context, run string) error) error {
+	for told := false; ; told = true {
+		err := c.leased(ctx, name, f)
+		if !errors.Is(err, factory.ErrBusy) {
+			return err
+		}
+		if !told {
+			c.events.Emit(factory.Event{Kind: factory.Warned, Message: "waiting: " + err.Error()})
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // leased runs f while this process holds the factory's lease, and records it as a run.
 func (c *command) leased(ctx context.Context, name string, f func(ctx context.Context, run string) error) error {
 	db, err := c.store(ctx)
@@ -172,6 +190,7 @@ func (v *verdict) Unwrap() error { return v.error }
 
 func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
 	began := c.w.Now()
+	var refreshed error
 	c.sweep()
 	if err := c.serveRegistry(ctx); err != nil {
 		return err // now, and not after minutes of work
@@ -194,12 +213,23 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 		}
 	}
 	out, err := night.Run(ctx, run, jobs)
+	if err == nil {
+		refreshed = c.refreshStanding(ctx, run, set)
+	}
 	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
 	if perr := c.printNight(run, out, text); perr != nil {
 		err = errors.Join(err, perr)
 	}
 	if err != nil {
 		return &verdict{errors.Join(err, out.Err()), ended(err), text}
+	}
+	if refreshed != nil {
+		// Every image is as it should be, and something about an older release is not known.
+		state := out.State()
+		if state == factory.Succeeded {
+			state = factory.Partial
+		}
+		return &verdict{errors.Join(errPartial, out.Err(), refreshed), state, text}
 	}
 	return &verdict{nightError(out), out.State(), text}
 }

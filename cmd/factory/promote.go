@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/cosign"
+	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/store"
 )
 
@@ -116,7 +118,7 @@ func (c *command) promote(ctx context.Context, run string, r factory.Release, en
 		return err
 	}
 	if !dry {
-		if err := c.publishPromotion(ctx, run, s, tag); err != nil {
+		if err := c.publishPromotion(ctx, run, set, s, tag); err != nil {
 			return err
 		}
 	}
@@ -134,32 +136,26 @@ func (c *command) promote(ctx context.Context, run string, r factory.Release, en
 
 // publishPromotion verifies, attests, tags and records, in this order: the tag is what consumers see, so it comes last of what is
 // published, and what is recorded is what was published.
-func (c *command) publishPromotion(ctx context.Context, run string, s standing, tag factory.Tag) error {
+func (c *command) publishPromotion(ctx context.Context, run string, set definition.Set, s standing, tag factory.Tag) error {
 	r := s.Release
 	if err := c.serveRegistry(ctx); err != nil {
 		return err
 	}
-	signing, err := c.signing(ctx, run)
+	signing, err := c.signingKept(ctx, run)
 	if err != nil {
+		return err
+	}
+	// The gate looked at a new scan. That is attested first, with what it means for the environments that the release is in.
+	if err := c.attestScan(ctx, run, set, r, s.Scan); err != nil {
 		return err
 	}
 	if err := signing.Verify(ctx, r.Repository, r.Digest); err != nil {
 		return fmt.Errorf("verify %s: %w", r.Ref(), err)
 	}
-	vex, err := c.vex(ctx, s.Evidence, s.Decision)
+	sigs, err := signing.signer.Promote(ctx, r.Repository, r.Digest, tag, s.Decision)
 	if err != nil {
 		return err
 	}
-	// The gate looked at a new scan, so that is attested too.
-	seen, err := signing.signer.Rescanned(ctx, r.Repository, r.Artifact, cosign.Rescan{Scan: s.Scan, VEX: vex.Data})
-	if err != nil {
-		return err
-	}
-	sigs, err := signing.signer.Promote(ctx, r.Repository, r.Digest, tag, s.Decision, seen...)
-	if err != nil {
-		return err
-	}
-	sigs = append(seen, sigs...)
 	if err := signing.signer.Attach(ctx, r.Repository, sigs); err != nil {
 		return err
 	}
@@ -200,17 +196,24 @@ new release instead.
 		if err != nil {
 			return err
 		}
-		if first, err := db.Revoked(ctx, r.Repository, r.Digest); err != nil || first != nil {
-			return errors.Join(err, c.printRevoked(r, first, "was revoked before"))
+		first, err := db.Revoked(ctx, r.Repository, r.Digest)
+		if err != nil {
+			return err
+		}
+		if first != nil { // published again: the first time may have gone wrong, or somebody took it away
+			reason = first.Reason
 		}
 		entry := factory.Entry{ID: c.newID(), Release: r.ID, Image: r.Image, Repository: r.Repository, Digest: r.Digest, Env: r.Tag.Env, Tag: r.Tag,
 			At: c.w.Now().UTC(), By: c.who(), Reason: reason, Revoked: true}
 		if !dry {
-			if err := c.leased(ctx, "revoke", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry) }); err != nil {
+			if err := c.leasedPatiently(ctx, "revoke", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry, r.Owner) }); err != nil {
 				return err
 			}
 		}
 		verb := "is revoked"
+		if first != nil {
+			verb, entry = "was revoked before, and is again", *first
+		}
 		if dry {
 			verb = "would be revoked"
 		}
@@ -230,21 +233,26 @@ func (c *command) printRevoked(r factory.Release, e *factory.Entry, verb string)
 	return nil
 }
 
-// revoke tells consumers first: a record of a revocation that nobody can see would be worse than one without a record.
-func (c *command) revoke(ctx context.Context, run string, e factory.Entry) error {
+// revoke tells consumers first: a record of a revocation that nobody can see would be worse than one without a record. What is
+// published names the owner's team; who typed it, and where, is for the ledger alone.
+func (c *command) revoke(ctx context.Context, run string, e factory.Entry, team string) error {
 	if err := c.serveRegistry(ctx); err != nil {
 		return err
 	}
-	signing, err := c.signing(ctx, run)
+	signing, err := c.signingKept(ctx, run)
 	if err != nil {
 		return err
 	}
-	sigs, err := signing.signer.Revoke(ctx, e.Repository, e.Digest, e.Reason, e.By, e.At)
+	sigs, err := signing.signer.Revoke(ctx, e.Repository, e.Digest, e.Reason, cmp.Or(team, "the factory"), e.At)
 	if err != nil {
 		return err
 	}
 	if err := signing.signer.Attach(ctx, e.Repository, sigs); err != nil {
 		return err
+	}
+	checks, err := cosign.Verify(ctx, e.Repository+"@"+string(e.Digest), signing.verify)
+	if !slices.ContainsFunc(checks, func(k cosign.Check) bool { return k.Name == "revocation" && !k.OK }) {
+		return &factory.Problem{Kind: factory.ErrUnverified, What: "the revocation of " + e.Repository + "@" + string(e.Digest) + " was published and does not verify", Cause: err, Hint: "check the key, then run it again"}
 	}
 	e.Run = run
 	db, err := c.store(ctx)
@@ -277,6 +285,12 @@ func newLedger(mk maker) *cobra.Command {
 		entries, err := db.Ledger(ctx, q)
 		if err != nil {
 			return err
+		}
+		if len(entries) == 0 && len(args) == 1 {
+			set, problems := definition.Load(c.cfg.Dir)
+			if _, err := set.Image(args[0]); err != nil && !slices.Contains(set.Broken, args[0]) {
+				return errors.Join(err, problems)
+			}
 		}
 		if c.JSON {
 			return c.printJSON(entries)

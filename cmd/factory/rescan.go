@@ -1,28 +1,28 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imagefactory/imagefactory/factory"
-	"github.com/imagefactory/imagefactory/factory/cosign"
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/store"
 )
 
-// attestEvery is how old the newest attested scan of a release in force may become before a night attests it anew.
-const attestEvery = 20 * time.Hour
-
 func newRescan(mk maker) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
-		Use: "rescan [REF...]", Short: "look stored SBOMs up in today's vulnerability data",
-		Long: `rescan matches the SBOMs that were kept with releases against the newest vulnerability data. It needs no image and no registry. Without
-REF it takes every release that is in force in an environment, with --all every release there ever was.
+		Use: "rescan [REF...]", Short: "look stored SBOMs up in today's vulnerability data", Args: cobra.ArbitraryArgs,
+		Long: `rescan matches the SBOMs that were kept with releases against the newest vulnerability data; it pulls no image. Without REF it takes every
+release that is in force in an environment, with --all every release there ever was. What it finds in releases in force is attested
+next to them when it differs in data from what was attested last, or that is a day old.
 
 ` + exitHelp,
 		Example: "  factory rescan\n  factory rescan debian-12 --json\n  factory rescan --all",
@@ -32,7 +32,7 @@ REF it takes every release that is in force in an environment, with --all every 
 		if all && len(args) > 0 {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "--all and a REF", Hint: "leave out one of them"}
 		}
-		return c.leased(ctx, "rescan", func(ctx context.Context, _ string) error { return c.rescan(ctx, args, all) })
+		return c.leased(ctx, "rescan", func(ctx context.Context, run string) error { return c.rescan(ctx, run, args, all) })
 	})
 }
 
@@ -43,11 +43,14 @@ type rescanned struct {
 	Ref      string                   `json:"ref"`
 	Packages int                      `json:"packages"`
 	Findings map[factory.Severity]int `json:"findings"`
+	Note     string                   `json:"note,omitempty"`
 	Error    string                   `json:"error,omitempty"`
-	failed   error
 }
 
-func (c *command) rescan(ctx context.Context, refs []string, all bool) error {
+// errNoSBOM is about releases that were made before there were SBOMs.
+var errNoSBOM = errors.New("it was released without an SBOM")
+
+func (c *command) rescan(ctx context.Context, run string, refs []string, all bool) error {
 	releases, err := c.releasesToScan(ctx, refs, all)
 	if err != nil {
 		return err
@@ -57,26 +60,53 @@ func (c *command) rescan(ctx context.Context, refs []string, all bool) error {
 	if err != nil {
 		return err
 	}
-	rows := []rescanned{}
-	var errs []error
-	for i, r := range releases {
-		scan, err := c.rescanOne(ctx, r)
-		row := rescanned{Image: r.Image, Release: r.ID, Ref: r.Tagged(), Packages: scan.Packages, Findings: scan.Counts(), failed: err}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			row.Error = err.Error()
-			errs = append(errs, fmt.Errorf("rescan %s: %w", r.Tagged(), err))
-		}
-		rows = append(rows, row)
-		c.events.Emit(factory.Event{Kind: factory.Advanced, Image: r.Image, Step: factory.StepScan, Current: int64(i + 1), Total: int64(len(releases)), Unit: "releases"})
+	rows, errs := c.rescanAll(ctx, releases)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	err = errors.Join(errs...)
 	if len(errs) > 0 && len(errs) < len(rows) {
 		err = errors.Join(errPartial, err)
 	}
-	return errors.Join(err, c.printRescan(rows, data, c.w.Now().Sub(began)))
+	took := c.w.Now().Sub(began)
+	set, problems := definition.Load(c.cfg.Dir)
+	if problems != nil && len(set.Images) == 0 {
+		return errors.Join(err, problems, c.printRescan(rows, data, took))
+	}
+	return errors.Join(err, c.refreshStanding(ctx, run, set), c.printRescan(rows, data, took))
+}
+
+// rescanAll matches releases, several at once. The rows are in the order of the releases.
+func (c *command) rescanAll(ctx context.Context, releases []factory.Release) (rows []rescanned, errs []error) {
+	rows = make([]rescanned, len(releases))
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	slots := make(chan struct{}, runtime.NumCPU())
+	for i, r := range releases {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() {
+			defer func() { <-slots }()
+			scan, err := c.rescanOne(ctx, r)
+			mu.Lock()
+			defer mu.Unlock()
+			rows[i] = rescanned{Image: r.Image, Release: r.ID, Ref: r.Tagged(), Packages: scan.Packages, Findings: scan.Counts()}
+			switch {
+			case errors.Is(err, errNoSBOM):
+				rows[i].Note = "not looked at: " + errNoSBOM.Error()
+			case err != nil:
+				rows[i].Error = err.Error()
+				errs = append(errs, fmt.Errorf("rescan %s: %w", r.Tagged(), err))
+			}
+			done++
+			c.events.Emit(factory.Event{Kind: factory.Advanced, Image: r.Image, Step: factory.StepScan, Current: int64(done), Total: int64(len(releases)), Unit: "releases"})
+		})
+	}
+	group.Wait()
+	return rows, errs
 }
 
 func (c *command) printRescan(rows []rescanned, data factory.Database, took time.Duration) error {
@@ -84,20 +114,18 @@ func (c *command) printRescan(rows []rescanned, data factory.Database, took time
 		return c.printJSON(map[string]any{"database": data, "seconds": took.Seconds(), "releases": rows})
 	}
 	var text [][]string
+	looked := 0
 	for _, r := range rows {
-		found := severities(r.Findings)
-		if found == "" {
-			found = "none"
-		}
-		if r.failed != nil {
-			found = firstLine(r.Error)
+		found := cmp.Or(firstLine(r.Error), r.Note, severities(r.Findings), "none")
+		if r.Error == "" && r.Note == "" {
+			looked++
 		}
 		text = append(text, []string{r.Image, r.Ref, fmt.Sprint(r.Packages), found})
 	}
 	if err := c.table([]string{"IMAGE", "REFERENCE", "PACKAGES", "FINDINGS"}, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.w.Stderr, "%s rescanned with %s in %.1f s\n", count(len(rows), "release"), data, took.Seconds())
+	fmt.Fprintf(c.w.Stderr, "%s of %d rescanned with %s in %.1f s\n", count(looked, "release"), len(rows), data, took.Seconds())
 	return nil
 }
 
@@ -141,7 +169,7 @@ func (c *command) rescanOne(ctx context.Context, r factory.Release) (factory.Sca
 		return factory.Scan{}, err
 	}
 	if len(sboms) == 0 {
-		return factory.Scan{}, &factory.Problem{Kind: factory.ErrNotFound, What: r.Tagged() + " was released without an SBOM", Hint: "factory build " + r.Image}
+		return factory.Scan{}, &factory.Problem{Kind: factory.ErrNotFound, What: r.Tagged() + " cannot be rescanned", Cause: errNoSBOM, Hint: "factory build " + r.Image}
 	}
 	scanner, _, err := c.scanner(ctx)
 	if err != nil {
@@ -169,19 +197,19 @@ func (c *command) rescanJobs(ctx context.Context, jobs []factory.Job) ([]factory
 		if j.Action != factory.Keep {
 			continue
 		}
-		last, err := db.Releases(ctx, store.Query{Image: j.Image.Name, Repository: c.repository(j.Image.Name), Env: c.cfg.Env, Limit: 1})
-		if err != nil || len(last) == 0 {
+		r, err := c.newest(ctx, j.Image.Name)
+		if err != nil {
 			return nil, err
 		}
-		revoked, err := db.Revoked(ctx, last[0].Repository, last[0].Digest)
+		revoked, err := db.Revoked(ctx, r.Repository, r.Digest)
 		if err != nil {
 			return nil, err
 		}
 		if revoked != nil {
-			jobs[i].Reason += fmt.Sprintf("; but %s is revoked (%s), and the same inputs would make the same digest: change them", last[0].Tag, revoked.Reason)
+			jobs[i].Reason += fmt.Sprintf("; but %s is revoked (%s), and the same inputs would make the same digest: change them", r.Tag, revoked.Reason)
 			continue
 		}
-		scan, err := db.LatestScan(ctx, last[0].ID)
+		scan, err := db.LatestScan(ctx, r.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -189,16 +217,37 @@ func (c *command) rescanJobs(ctx context.Context, jobs []factory.Job) ([]factory
 			jobs[i].Reason += "; not rescanned: it was released without an SBOM"
 			continue
 		}
-		_, data, err := c.scanner(ctx)
+		data, _, err := c.dataOfRun(ctx)
 		if err != nil { // this image's failure, not the night's: another one may still have to be rebuilt
 			jobs[i].Action, jobs[i].Reason, jobs[i].Err = factory.Fail, "kept, but it cannot be rescanned: "+err.Error(), err
 			continue
 		}
-		if scan.Database.Digest != data.Digest || c.w.Now().Sub(scan.At) >= attestEvery {
+		if c.stale(*scan, data) || c.attestedLast(r).due(*scan) {
 			jobs[i].Action = factory.Rescan
 		}
 	}
 	return jobs, nil
+}
+
+// newest is the newest release of an image in the environment of this run. ErrNotFound when there is none.
+func (c *command) newest(ctx context.Context, image string) (factory.Release, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return factory.Release{}, err
+	}
+	last, err := db.Releases(ctx, store.Query{Image: image, Repository: c.repository(image), Env: c.cfg.Env, Limit: 1})
+	if err != nil {
+		return factory.Release{}, err
+	}
+	if len(last) == 0 {
+		return factory.Release{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no release of %s in %s", image, c.cfg.Env), Hint: "factory build " + image}
+	}
+	return db.Release(ctx, last[0].ID) // a list has not all that the gate looks at
+}
+
+// stale reports whether a scan used other data than there is now, or is too old to be attested as fresh.
+func (c *command) stale(s factory.Scan, data factory.Database) bool {
+	return s.Database.Digest != data.Digest || c.w.Now().Sub(s.At) >= attestEvery
 }
 
 // rescanning looks at kept images in a night.
@@ -211,60 +260,52 @@ type rescanning struct {
 // Rescan matches the newest release of the job's image, and attests what came of it when the last attestation has grown old.
 func (n rescanning) Rescan(ctx context.Context, job factory.Job) (string, error) {
 	c := n.c
-	db, err := c.store(ctx)
+	r, err := c.newest(ctx, job.Image.Name)
 	if err != nil {
 		return "", err
 	}
-	last, err := db.Releases(ctx, store.Query{Image: job.Image.Name, Repository: c.repository(job.Image.Name), Env: c.cfg.Env, Limit: 1})
-	if err != nil || len(last) == 0 {
-		return "nothing to rescan", err
-	}
-	r, err := db.Release(ctx, last[0].ID) // a list has not all that the gate looks at
+	scan, err := c.refresh(ctx, n.run, n.set, r, c.cfg.Env)
 	if err != nil {
 		return "", err
 	}
-	before, err := db.LatestScan(ctx, r.ID)
-	if err != nil {
-		return "", err
-	}
-	scan, err := c.rescanOne(ctx, r)
-	if err != nil {
-		return "", err
-	}
-	s, err := c.judge(ctx, n.set, r, c.cfg.Env)
-	if err != nil {
-		return "", err
-	}
-	for _, reason := range s.Decision.Blocking() {
-		c.events.Emit(factory.Event{Kind: factory.Warned, Image: r.Image, Step: factory.StepGate, Message: fmt.Sprintf("%s would not be let into %s today: %s", r.Tag, c.cfg.Env, reason.Text)})
-	}
-	if before == nil || scan.Database.Digest != before.Database.Digest || scan.At.Sub(before.At) >= attestEvery {
-		if err := c.attestScan(ctx, n.run, n.set, s); err != nil {
-			return "", err
-		}
-	}
-	found := severities(scan.Counts())
-	if found == "" {
-		found = "no findings"
-	}
-	return fmt.Sprintf("rescanned with %s: %s", scan.Database, found), nil
+	return fmt.Sprintf("rescanned with %s: %s", scan.Database, cmp.Or(severities(scan.Counts()), "no findings")), nil
 }
 
-// attestScan publishes what a rescan found next to the image, with what the gate of each environment that the release is in says
-// now, so that whoever asks for fresh evidence gets it, also when it is bad.
-func (c *command) attestScan(ctx context.Context, run string, set definition.Set, s standing) error {
-	r := s.Release
-	if err := c.serveRegistry(ctx); err != nil {
-		return err
-	}
-	signing, err := c.signing(ctx, run)
+// refresh matches a release anew when its last scan is stale, warns when the gate would not let it in any more, and attests what
+// was not attested yet.
+func (c *command) refresh(ctx context.Context, run string, set definition.Set, r factory.Release, env factory.Env) (factory.Scan, error) {
+	db, err := c.store(ctx)
 	if err != nil {
-		return err
+		return factory.Scan{}, err
 	}
-	vex, err := c.vex(ctx, s.Evidence, s.Decision)
+	data, _, err := c.dataOfRun(ctx)
 	if err != nil {
-		return err
+		return factory.Scan{}, err
 	}
+	last, err := db.LatestScan(ctx, r.ID)
+	if err != nil {
+		return factory.Scan{}, err
+	}
+	if last == nil || c.stale(*last, data) {
+		scan, err := c.rescanOne(ctx, r)
+		if err != nil {
+			return scan, err
+		}
+		last = &scan
+	}
+	s, err := c.judge(ctx, set, r, env)
+	if err != nil {
+		return *last, err
+	}
+	for _, reason := range s.Decision.Blocking() {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Image: r.Image, Step: factory.StepGate, Message: fmt.Sprintf("%s would not be let into %s today: %s", r.Tag, env, reason.Text)})
+	}
+	return *last, c.attestIfDue(ctx, run, set, r, *last)
+}
+
+// refreshStanding looks again at every release that is in force somewhere, beside those that a night looked at already: what is in
+// prod is often not the newest. One that fails does not stop another one.
+func (c *command) refreshStanding(ctx context.Context, run string, set definition.Set) error {
 	db, err := c.store(ctx)
 	if err != nil {
 		return err
@@ -273,20 +314,25 @@ func (c *command) attestScan(ctx context.Context, run string, set definition.Set
 	if err != nil {
 		return err
 	}
-	decisions := map[factory.Tag]factory.Decision{r.Tag: s.Decision}
+	var errs []error
+	seen := map[string]bool{}
 	for _, e := range entries {
-		if e.Release != r.ID || e.Tag == r.Tag {
+		if seen[e.Release] || ctx.Err() != nil {
 			continue
 		}
-		there, err := c.judge(ctx, set, r, e.Env)
+		seen[e.Release] = true
+		r, err := db.Release(ctx, e.Release)
 		if err != nil {
 			return err
 		}
-		decisions[e.Tag] = there.Decision
+		if last, err := db.LatestScan(ctx, r.ID); err != nil {
+			return err
+		} else if last == nil {
+			continue // it was released without an SBOM
+		}
+		if _, err := c.refresh(ctx, run, set, r, e.Env); err != nil {
+			errs = append(errs, fmt.Errorf("rescan %s in %s: %w", e.Tag, e.Env, err))
+		}
 	}
-	sigs, err := signing.signer.Rescanned(ctx, r.Repository, r.Artifact, cosign.Rescan{Scan: s.Scan, VEX: vex.Data, Decisions: decisions})
-	if err != nil {
-		return err
-	}
-	return signing.signer.Attach(ctx, r.Repository, sigs)
+	return errors.Join(errs...)
 }

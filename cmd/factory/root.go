@@ -72,7 +72,7 @@ func newRoot(w world) *cobra.Command {
 		}
 	}
 	make := func(cmd *cobra.Command, asJSON bool) (*command, error) {
-		cfg, err := loadConfig(changed(cmd.Flags()), *file, w.Env, hostArchives)
+		cfg, err := loadConfig(changed(cmd), *file, w.Env, hostArchives)
 		if err != nil {
 			return nil, err
 		}
@@ -134,10 +134,13 @@ func checkArgs(c *cobra.Command) {
 	}
 }
 
-// changed returns the settings given as flags.
-func changed(flags *pflag.FlagSet) map[string]string {
+// changed returns the settings given as flags. A command's own flag of a setting's name is none.
+func changed(cmd *cobra.Command) map[string]string {
 	given := map[string]string{}
-	flags.Visit(func(f *pflag.Flag) {
+	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
 		for _, s := range settings {
 			if s.Key == f.Name {
 				given[s.Key] = f.Value.String()

@@ -25,46 +25,54 @@ const (
 	// patience is how long a run waits for a database that is not configured, only hoped for.
 	patience = 2 * time.Minute
 	// staleAfter is how old a public database may be before what the archives themselves say today is worth more.
-	staleAfter = 72 * time.Hour
+	staleAfter = 24 * time.Hour
 	// databaseLayer is the media type of a database in a registry.
 	databaseLayer = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
 )
 
-// scanner returns the scanner with the newest vulnerability data open, and says which that is. It decides once in a run, so that
-// all of a night's decisions rest on the same data, and that what cannot be had is not waited for again.
+// scanner returns the scanner with the vulnerability data of this run open, and says which that is.
 func (c *command) scanner(ctx context.Context) (scanner.Group, factory.Database, error) {
-	c.deciding.Lock()
-	defer c.deciding.Unlock()
 	first, others := c.scannerClients()
-	group := scanner.Group{First: first, Events: c.events}
-	if c.data == nil {
-		data, err := c.openData(ctx, first, others)
-		if ctx.Err() != nil {
-			return group, data, err
-		}
-		c.data, c.noData = &data, err
-	}
+	group := scanner.Group{First: first, Required: true, Events: c.events} // half an answer would look like a clean one
 	for _, other := range others {
 		group.Others = append(group.Others, other)
 	}
-	return group, *c.data, c.noData
-}
-
-// openData decides which data to use, and opens it in every scanner.
-func (c *command) openData(ctx context.Context, first *scanner.Client, others []*scanner.Client) (factory.Database, error) {
-	dir, data, err := c.vulnerabilityData(ctx, first)
+	data, dir, err := c.dataOfRun(ctx)
 	if err != nil {
-		return data, err
+		return group, data, err
 	}
-	if data, err = first.Open(ctx, dir, data); err != nil {
-		return data, err
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	if c.opened {
+		return group, *c.data, nil
 	}
-	for _, other := range others {
-		if _, err := other.Open(ctx, dir, data); err != nil {
-			return data, fmt.Errorf("scanner %s: %w", other.Program, err)
+	for _, client := range append([]*scanner.Client{first}, others...) {
+		said, err := client.Open(ctx, dir, data)
+		if err != nil {
+			return group, data, fmt.Errorf("scanner %s: %w", filepath.Base(client.Program), err)
+		}
+		if client == first {
+			c.data = &said
 		}
 	}
-	return data, nil
+	c.opened = true
+	return group, *c.data, nil
+}
+
+// dataOfRun says which vulnerability data this run uses, and where it is. It is decided once, so that all of a night's decisions
+// rest on the same data, and that what cannot be had is not waited for again. Where the data is there already, no scanner is started.
+func (c *command) dataOfRun(ctx context.Context) (factory.Database, string, error) {
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	if c.data == nil {
+		first, _ := c.scannerClients()
+		dir, data, err := c.vulnerabilityData(ctx, first)
+		if ctx.Err() != nil {
+			return data, dir, context.Cause(ctx)
+		}
+		c.data, c.dataDir, c.noData = &data, dir, err
+	}
+	return *c.data, c.dataDir, c.noData
 }
 
 // scannerClients are the configured scanners, the first of them alone; they start on first use.
@@ -117,8 +125,6 @@ func isFolder(s string) bool {
 
 // publicData is the database of the scanner's makers, where they publish it.
 func (c *command) publicData(ctx context.Context, g *scanner.Client, refs []string) (string, factory.Database, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
-	defer cancel()
 	dir, d, err := c.installed(ctx, g, refs, false)
 	if age := c.w.Now().Sub(d.Updated); err == nil && age > staleAfter {
 		err = fmt.Errorf("the newest to be had is of %s", d.Updated.UTC().Format(time.DateOnly))
@@ -132,32 +138,49 @@ func (c *command) publicData(ctx context.Context, g *scanner.Client, refs []stri
 func (c *command) installed(ctx context.Context, g *scanner.Client, refs []string, force bool) (string, factory.Database, error) {
 	dbs := c.databases(factory.TrivyDatabase)
 	have, dir, err := dbs.Current(ctx)
-	if err == nil && !force && (c.w.Now().Sub(have.Updated) < updateEvery || c.askedLately(dbs)) {
-		return dir, have, nil
-	}
-	there := err == nil
-	c.asked(dbs)
 	if err != nil && !errors.Is(err, factory.ErrNotFound) {
 		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: err.Error()})
 	}
+	there := err == nil && slices.Contains(refs, have.Origin) // what came from elsewhere was configured once, and is not now
+	why, lately := c.askedLately(dbs)
+	goOn := func(why string) (string, factory.Database, error) {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("going on with the database of %s: %s", have.Updated.UTC().Format("2006-01-02 15:04"), why)})
+		return dir, have, nil
+	}
+	switch {
+	case !there || force:
+	case c.w.Now().Sub(have.Updated) < updateEvery, lately && why == "":
+		return dir, have, nil
+	case lately:
+		return goOn(why)
+	}
 	var errs []error
+	if len(refs) == 0 {
+		errs = append(errs, &factory.Problem{Kind: factory.ErrNotFound, What: "the scanner names no public vulnerability database"})
+	}
 	for _, ref := range refs {
 		d, dir, err := c.pullDatabase(ctx, dbs, g, ref)
 		if err == nil {
+			c.asked(dbs, "")
 			return dir, d, nil
 		}
 		errs = append(errs, err)
 	}
+	if ctx.Err() != nil {
+		return "", factory.Database{}, context.Cause(ctx)
+	}
 	err = errors.Join(errs...)
-	if there && !force && ctx.Err() == nil {
-		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("going on with the database of %s: %s", have.Updated.UTC().Format("2006-01-02 15:04"), firstLine(err.Error()))})
-		return dir, have, nil
+	c.asked(dbs, firstLine(err.Error()))
+	if there && !force {
+		return goOn(firstLine(err.Error()))
 	}
 	return "", factory.Database{}, err
 }
 
 // pullDatabase installs the database that ref stands for.
 func (c *command) pullDatabase(ctx context.Context, dbs scanner.Databases, g *scanner.Client, ref string) (factory.Database, string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
+	defer cancel()
 	client := c.registry()
 	client.Retry.Attempts = 2
 	_, err := client.PullArtifact(ctx, ref, databaseLayer, func(r io.Reader) error {
@@ -183,45 +206,60 @@ func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool
 	}
 	dbs := c.databases(factory.ArchiveDatabase)
 	have, dir, err := dbs.Current(ctx)
-	if err == nil && !force && have.Origin == origin && (c.w.Now().Sub(have.Updated) < updateEvery || c.askedLately(dbs)) {
+	there := err == nil && have.Origin == origin
+	if _, lately := c.askedLately(dbs); there && !force && (c.w.Now().Sub(have.Updated) < updateEvery || lately) {
 		return dir, have, nil
 	}
+	madeDir, made, err := c.makeArchiveData(ctx, g, dbs, set, locks, origin)
+	if err != nil && there && !force && ctx.Err() == nil {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("going on with the archive data of %s, of the same locks: %s", have.Updated.UTC().Format("2006-01-02 15:04"), firstLine(err.Error()))})
+		return dir, have, nil
+	}
+	return madeDir, made, err
+}
+
+// makeArchiveData reads the changelogs and installs what they say.
+func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs scanner.Databases, set definition.Set, locks map[string]factory.Lock, origin string) (string, factory.Database, error) {
+	fail := func(err error) (string, factory.Database, error) { return "", factory.Database{}, err }
 	advisories, err := c.readAdvisories(ctx, set, locks)
 	if err != nil {
-		return "", have, fmt.Errorf("advisories from the archives: %w", err)
+		return fail(fmt.Errorf("advisories from the archives: %w", err))
 	}
 	tmp, err := os.MkdirTemp("", "factory-advisories-")
 	if err != nil {
-		return "", have, err
+		return fail(err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
 	if _, err := g.Build(ctx, tmp, advisories); err != nil {
-		return "", have, err
+		return fail(err)
 	}
 	if _, err := dbs.InstallDir(ctx, factory.ArchiveDatabase, origin, tmp, g.Check); err != nil {
-		return "", have, err
+		return fail(err)
 	}
-	c.asked(dbs)
+	c.asked(dbs, "")
 	d, dir, err := dbs.Current(ctx)
 	return dir, d, err
 }
 
-// askedFile is beside the databases of a kind; its time is when newer data was last asked for.
+// askedFile is beside the databases of a kind. Its time is when newer data was last asked for, its content why there was none.
 const askedFile = "asked"
 
-func (a *app) askedLately(dbs scanner.Databases) bool {
-	info, err := os.Stat(filepath.Join(dbs.Dir, askedFile))
+// askedLately reports whether newer data was asked for within askEvery, and why that did not help; empty when it did.
+func (a *app) askedLately(dbs scanner.Databases) (why string, lately bool) {
+	file := filepath.Join(dbs.Dir, askedFile)
+	info, err := os.Stat(file)
 	if err != nil {
-		return false
+		return "", false
 	}
+	b, _ := os.ReadFile(file)
 	age := a.w.Now().Sub(info.ModTime())
-	return age >= 0 && age < askEvery
+	return string(b), age >= 0 && age < askEvery
 }
 
 // asked remembers that newer data was asked for. When that cannot be written, it is asked for once more than needed.
-func (a *app) asked(dbs scanner.Databases) {
+func (a *app) asked(dbs scanner.Databases, why string) {
 	name := filepath.Join(dbs.Dir, askedFile)
-	if os.MkdirAll(dbs.Dir, 0o755) != nil || os.WriteFile(name, nil, 0o644) != nil {
+	if os.MkdirAll(dbs.Dir, 0o755) != nil || os.WriteFile(name, []byte(why), 0o644) != nil {
 		return
 	}
 	_ = os.Chtimes(name, time.Time{}, a.w.Now())

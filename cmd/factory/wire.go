@@ -44,8 +44,10 @@ type app struct {
 
 	deciding sync.Mutex // held while the vulnerability data of this run is decided
 	scanners []*scanner.Client
-	data     *factory.Database // open in scanners; nil = not decided yet
-	noData   error             // why none is
+	data     *factory.Database // nil = not decided yet
+	dataDir  string
+	opened   bool  // data is open in scanners
+	noData   error // why none is
 }
 
 func newApp(cfg *config, w world) *app {

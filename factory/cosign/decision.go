@@ -153,5 +153,10 @@ func (v *verification) decision() {
 	if s.Decision != nil && len(s.Decision.Waived) > 0 {
 		says += fmt.Sprintf(", with %d waived", len(s.Decision.Waived))
 	}
+	// An old decision, put back, must not outlive what was found since.
+	if late := v.late(s.TimeVerified); late != "" {
+		v.add(name, false, "it was made %s: %s was let in %s; decide anew: factory rescan", late, tag, says)
+		return
+	}
 	v.add(name, true, "%s was let in %s", tag, says)
 }

@@ -163,7 +163,8 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// An older report put back in place of the newer one is as genuine as ever; its age tells. Beside the newer one it does nothing.
+// An older report or decision put back in place of the newer one is as genuine as ever; its age tells. Beside the newer one it does
+// nothing.
 func TestReplayedReport(t *testing.T) {
 	t.Parallel()
 	repository := serve(t, true) + "/base/debian-12"
@@ -172,7 +173,9 @@ func TestReplayedReport(t *testing.T) {
 	later := examined(a).Scanned.Scan
 	later.At, later.Database.Updated = began.AddDate(0, 0, 7), began.AddDate(0, 0, 7)
 	later.Findings = nil
-	fresh := must2(s.Rescanned(t.Context(), repository, a, Rescan{Scan: later, VEX: vex}))(t)
+	again := decided(examined(a))
+	again.At = later.At
+	fresh := must2(s.Rescanned(t.Context(), repository, a, Rescan{Scan: later, VEX: vex, Decisions: map[factory.Tag]factory.Decision{tagFor(examined(a)): again}}))(t)
 	must(t, s.Attach(t.Context(), repository, fresh))
 	o := VerifyOptions{Key: pub, MaxAge: 48 * time.Hour, Now: clock(began.AddDate(0, 0, 8))}
 	verify := func() ([]Check, error) { return Verify(t.Context(), repository+":"+prodTag, o) }
@@ -190,8 +193,12 @@ func TestReplayedReport(t *testing.T) {
 		t.Errorf("both: %v\n%+v", err, checks)
 	}
 	mirrored(t, repository, a.Digest, without(old, ""))
-	if checks, _ := verify(); !slices.Equal(failed(checks), []string{"vulnerability report"}) {
+	if checks, _ := verify(); !slices.Equal(failed(checks), []string{"vulnerability report", "decision"}) {
 		t.Errorf("put back: %+v", checks)
+	}
+	mirrored(t, repository, a.Digest, slices.Concat(without(old, "", VulnerabilityType), without(fresh, VEXType, DecisionType)))
+	if checks, _ := verify(); !slices.Equal(failed(checks), []string{"decision"}) {
+		t.Errorf("the decision put back: %+v", checks)
 	}
 }
 

@@ -43,9 +43,10 @@ type scannerDB struct {
 }
 
 type scanResult struct {
-	Packages int                      `json:"packages"`
-	Summary  map[factory.Severity]int `json:"summary"`
-	Findings []factory.Finding        `json:"findings"`
+	Packages    int                      `json:"packages"`
+	NotLookedAt []string                 `json:"notLookedAt,omitempty"`
+	Summary     map[factory.Severity]int `json:"summary"`
+	Findings    []factory.Finding        `json:"findings"`
 }
 
 type scanTimes struct {
@@ -76,7 +77,7 @@ func (s *Signer) reportOf(about []resource, scan factory.Scan) (draft, error) {
 				URI: "urn:imagefactory:vulnerability-database:" + string(db.Kind), Version: string(db.Digest), LastUpdate: seconds(db.Updated),
 				Kind: db.Kind, Schema: db.Schema, Digest: db.Digest, Advisories: db.Advisories, Description: db.String(),
 			},
-			Result: scanResult{Packages: scan.Packages, Summary: summary, Findings: findings},
+			Result: scanResult{Packages: scan.Packages, NotLookedAt: scan.NotLookedAt, Summary: summary, Findings: findings},
 		},
 		Metadata: scanTimes{ScanStartedOn: seconds(scan.At), ScanFinishedOn: seconds(scan.At)},
 	})
@@ -92,7 +93,11 @@ func (v *verification) report() {
 	}
 	s, at := st.Predicate.Scanner, st.Predicate.Metadata.ScanFinishedOn
 	db := factory.Database{Kind: s.DB.Kind, Updated: s.DB.LastUpdate, Digest: s.DB.Digest}
-	said := fmt.Sprintf("%s of %d packages, by %s with %s, scanned %s", counted(s.Result.Findings), s.Result.Packages,
+	looked := fmt.Sprintf("%d packages", s.Result.Packages)
+	if n := len(s.Result.NotLookedAt); n > 0 {
+		looked += fmt.Sprintf(" (and %d NOT looked at)", n)
+	}
+	said := fmt.Sprintf("%s of %s, by %s with %s, scanned %s", counted(s.Result.Findings), looked,
 		strings.TrimPrefix(s.URI, "pkg:generic/"), db, minute(at))
 	for _, then := range []struct {
 		what string
