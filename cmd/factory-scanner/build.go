@@ -26,9 +26,10 @@ type fixedOn struct {
 	Date time.Time `json:"fixedOn,omitzero"`
 }
 
-// build writes a database of advisories read from changelogs into dir.
+// build writes a database of advisories read from changelogs into dir. It is as old as the oldest of the lists: a part that is fresh
+// says nothing about the others.
 func build(dir string, lists []factory.Advisories) (*factory.Database, error) {
-	rows, updated, err := arrange(lists)
+	c, err := arrange(lists)
 	if err != nil {
 		return nil, err
 	}
@@ -39,10 +40,10 @@ func build(dir string, lists []factory.Advisories) (*factory.Database, error) {
 	if err != nil {
 		return nil, diskProblem(err)
 	}
-	if err := errors.Join(write(b, rows), b.Sync(), b.Close()); err != nil {
+	if err := errors.Join(c.write(b), b.Sync(), b.Close()); err != nil {
 		return nil, diskProblem(err)
 	}
-	meta := metadata.Metadata{Version: db.SchemaVersion, UpdatedAt: updated, NextUpdate: updated.AddDate(0, 0, 1), DownloadedAt: updated}
+	meta := metadata.Metadata{Version: db.SchemaVersion, UpdatedAt: c.updated, NextUpdate: c.updated.AddDate(0, 0, 1), DownloadedAt: c.updated}
 	text, err := json.Marshal(meta)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func build(dir string, lists []factory.Advisories) (*factory.Database, error) {
 	if err := os.WriteFile(metadata.Path(dir), append(text, '\n'), 0o644); err != nil {
 		return nil, diskProblem(err)
 	}
-	return &factory.Database{Kind: factory.ArchiveDatabase, Schema: db.SchemaVersion, Updated: updated, Advisories: len(rows)}, nil
+	return &factory.Database{Kind: factory.ArchiveDatabase, Schema: db.SchemaVersion, Updated: c.updated, Advisories: len(c.rows)}, nil
 }
 
 func diskProblem(err error) error {
@@ -66,58 +67,66 @@ type row struct {
 	factory.Advisory
 }
 
+// contents are what is in a database.
+type contents struct {
+	rows    []row               // sorted
+	known   map[string][]string // source packages of each bucket that there is, sorted; also of one without advisories
+	updated time.Time
+}
+
 // arrange sorts advisories and keeps one for each bucket, package and vulnerability: the oldest, as the first mention is the fix.
-func arrange(lists []factory.Advisories) (rows []row, updated time.Time, err error) {
+func arrange(lists []factory.Advisories) (c contents, err error) {
+	c.known = map[string][]string{}
 	for _, l := range lists {
 		bucket, err := buildBucket(l.Distro)
 		if err != nil {
-			return nil, updated, err
+			return c, err
 		}
-		if l.Updated.After(updated) {
-			updated = l.Updated.UTC()
+		if l.Updated.IsZero() {
+			return c, &factory.Problem{Kind: factory.ErrInvalid, What: bucket + ": the advisories do not say when they were read"}
 		}
+		if c.updated.IsZero() || l.Updated.Before(c.updated) {
+			c.updated = l.Updated.UTC()
+		}
+		c.known[bucket] = slices.Compact(slices.Sorted(slices.Values(append(c.known[bucket], l.Known...))))
 		for _, a := range l.List {
 			if a.Source == "" || a.Vulnerability == "" || a.Fixed == "" || len(a.Source)+len(a.Vulnerability) > 1000 {
-				return nil, updated, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s: advisory %.80q of %.80q in version %.80q is incomplete", bucket, a.Vulnerability, a.Source, a.Fixed)}
+				return c, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s: advisory %.80q of %.80q in version %.80q is incomplete", bucket, a.Vulnerability, a.Source, a.Fixed)}
 			}
-			rows = append(rows, row{bucket, a})
+			c.rows = append(c.rows, row{bucket, a})
 		}
 	}
-	if updated.IsZero() {
-		return nil, updated, &factory.Problem{Kind: factory.ErrInvalid, What: "no advisories say when they were read"}
+	if len(lists) == 0 {
+		return c, &factory.Problem{Kind: factory.ErrInvalid, What: "no advisories of any distribution to make a database of"}
 	}
 	same := func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Vulnerability, b.Vulnerability))
 	}
-	slices.SortFunc(rows, func(a, b row) int {
+	slices.SortFunc(c.rows, func(a, b row) int {
 		return cmp.Or(same(a, b), a.Date.Compare(b.Date), cmp.Compare(a.Fixed, b.Fixed), cmp.Compare(a.Title, b.Title))
 	})
-	return slices.CompactFunc(rows, func(a, b row) bool { return same(a, b) == 0 }), updated, nil
+	c.rows = slices.CompactFunc(c.rows, func(a, b row) bool { return same(a, b) == 0 })
+	return c, nil
 }
 
-// write fills the database, such that the same rows give the same bytes: bbolt writes the buckets of one transaction in any
+// write fills the database, such that the same contents give the same bytes: bbolt writes the buckets of one transaction in any
 // order, so each has its own.
-func write(b *bolt.DB, rows []row) error {
-	put := db.Config{}
-	mark := map[string]any{ownKind: factory.ArchiveDatabase, ownCount: len(rows)}
+func (c contents) write(b *bolt.DB) error {
+	mark := map[string]any{ownKind: factory.ArchiveDatabase, ownCount: len(c.rows), ownKnown: c.known}
 	transactions := []func(*bolt.Tx) error{func(tx *bolt.Tx) error { return putAll(tx, own, mark) }}
-	details, sources := map[string]any{}, map[string]any{}
-	for list := range chunks(rows) {
-		bucket := list[0].bucket
+	sources := map[string]any{}
+	for _, bucket := range slices.Sorted(maps.Keys(c.known)) {
 		sources[bucket] = dbtypes.DataSource{ID: "changelogs", Name: "changelogs of the archive's packages, " + bucket}
+		transactions = append(transactions, func(tx *bolt.Tx) error { return putAll(tx, bucket, nil) })
+	}
+	details := map[string]any{}
+	for list := range chunks(c.rows) {
 		for _, r := range list {
 			if old, ok := details[r.Vulnerability].(dbtypes.Vulnerability); !ok || old.Title == "" {
 				details[r.Vulnerability] = dbtypes.Vulnerability{Title: strings.ToValidUTF8(r.Title, "?")}
 			}
 		}
-		transactions = append(transactions, func(tx *bolt.Tx) error {
-			var errs []error
-			for _, r := range list {
-				a := &dbtypes.Advisory{FixedVersion: r.Fixed, Custom: fixedOn{r.Date.UTC()}}
-				errs = append(errs, put.PutAdvisory(tx, []string{bucket, r.Source}, r.Vulnerability, a))
-			}
-			return errors.Join(errs...)
-		})
+		transactions = append(transactions, func(tx *bolt.Tx) error { return putAdvisories(tx, list) })
 	}
 	transactions = append(transactions,
 		func(tx *bolt.Tx) error { return putAll(tx, dataSources, sources) },
@@ -128,6 +137,16 @@ func write(b *bolt.DB, rows []row) error {
 		}
 	}
 	return nil
+}
+
+// putAdvisories writes the advisories of one source package.
+func putAdvisories(tx *bolt.Tx, list []row) error {
+	var errs []error
+	for _, r := range list {
+		a := &dbtypes.Advisory{FixedVersion: r.Fixed, Custom: fixedOn{r.Date.UTC()}}
+		errs = append(errs, db.Config{}.PutAdvisory(tx, []string{r.bucket, r.Source}, r.Vulnerability, a))
+	}
+	return errors.Join(errs...)
 }
 
 // chunks yields the rows of one bucket and package at a time.

@@ -26,6 +26,7 @@ const (
 const (
 	ownKind  = "kind"  // factory.DatabaseKind
 	ownCount = "count" // advisories
+	ownKnown = "known" // source packages by bucket
 )
 
 // check reads all of the database in dir.
@@ -90,11 +91,11 @@ func look(dir string, f func(*bolt.DB) error) (*factory.Database, error) {
 		if err != nil {
 			return nil, damagedProblem(err)
 		}
-		info, _, err := describe(dir, b, file)
+		d, err := describe(dir, b, file)
 		if err == nil {
 			err = f(b)
 		}
-		return info, errors.Join(err, b.Close())
+		return &d.info, errors.Join(err, b.Close())
 	})
 	if fault, ok := errors.AsType[*fault](err); ok {
 		_ = file.Close() // bbolt's own way to close it may wait for ever
@@ -103,32 +104,42 @@ func look(dir string, f func(*bolt.DB) error) (*factory.Database, error) {
 	return info, err
 }
 
-// describe says what a database is, and how large its file must be.
-func describe(dir string, b *bolt.DB, file *os.File) (*factory.Database, int64, error) {
+// described is what a database says of itself.
+type described struct {
+	info  factory.Database
+	size  int64 // that its file must have
+	known known
+}
+
+func describe(dir string, b *bolt.DB, file *os.File) (d described, err error) {
 	m, err := readMetadata(dir)
 	if err != nil {
-		return nil, 0, err
+		return d, err
 	}
 	stat, err := file.Stat()
 	if err != nil {
-		return nil, 0, err
+		return d, err
 	}
 	have := stat.Size()
-	info := &factory.Database{Kind: factory.TrivyDatabase, Schema: m.Version, Updated: m.UpdatedAt.UTC()}
-	var size int64
+	d.info = factory.Database{Kind: factory.TrivyDatabase, Schema: m.Version, Updated: m.UpdatedAt.UTC()}
 	err = b.View(func(tx *bolt.Tx) error {
-		if size = tx.Size(); size > have {
-			return damagedProblem(fmt.Errorf("its file has %d bytes of %d", have, size))
+		if d.size = tx.Size(); d.size > have {
+			return damagedProblem(fmt.Errorf("its file has %d bytes of %d", have, d.size))
 		}
 		if tx.Bucket([]byte(vulnerabilities)) == nil {
 			return damagedProblem(errors.New("it knows no vulnerabilities"))
 		}
-		if mark := tx.Bucket([]byte(own)); mark != nil {
-			return damagedUnless(errors.Join(json.Unmarshal(mark.Get([]byte(ownKind)), &info.Kind), json.Unmarshal(mark.Get([]byte(ownCount)), &info.Advisories)))
+		mark := tx.Bucket([]byte(own))
+		if mark == nil {
+			return nil
 		}
-		return nil
+		err := errors.Join(json.Unmarshal(mark.Get([]byte(ownKind)), &d.info.Kind), json.Unmarshal(mark.Get([]byte(ownCount)), &d.info.Advisories))
+		if err == nil && d.info.Kind == factory.ArchiveDatabase {
+			d.known, err = readKnown(mark.Get([]byte(ownKnown)))
+		}
+		return damagedUnless(err)
 	})
-	return info, size, err
+	return d, err
 }
 
 func damagedUnless(err error) error {

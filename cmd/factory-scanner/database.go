@@ -28,9 +28,8 @@ type database struct {
 
 // opened is a database file that is mapped into memory.
 type opened struct {
+	described
 	file *os.File
-	size int64
-	info factory.Database
 
 	once    sync.Once
 	damaged chan struct{} // closed when reading it has failed: no lock inside bbolt can be trusted to be free
@@ -89,11 +88,11 @@ func initialize(dir string) (*opened, error) {
 	if err := db.Init(scratch, db.WithBoltOptions(readOnly(file))); err != nil {
 		return nil, errors.Join(damagedProblem(err), file.Close())
 	}
-	info, size, err := describe(dir, db.Config{}.Connection(), file)
+	d, err := describe(dir, db.Config{}.Connection(), file)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &opened{file: file, size: size, info: *info, damaged: make(chan struct{})}, nil
+	return &opened{described: d, file: file, damaged: make(chan struct{})}, nil
 }
 
 // drop closes what is open. A damaged database is never closed, only its file: bbolt would wait for locks that nobody gives back.
@@ -116,8 +115,8 @@ func (d *database) close() {
 	d.drop()
 }
 
-// reading runs f, which reads the open database.
-func reading[T any](d *database, f func() (T, error)) (v T, err error) {
+// reading runs f, which reads the open database and is told what that is.
+func reading[T any](d *database, f func(described) (T, error)) (v T, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	o := d.open
@@ -127,7 +126,7 @@ func reading[T any](d *database, f func() (T, error)) (v T, err error) {
 	if err := o.whole(); err != nil {
 		return v, err
 	}
-	v, err = guarded(o.damaged, f)
+	v, err = guarded(o.damaged, func() (T, error) { return f(o.described) })
 	if _, ok := errors.AsType[*fault](err); ok {
 		o.damage()
 		err = damagedProblem(err)
@@ -136,7 +135,7 @@ func reading[T any](d *database, f func() (T, error)) (v T, err error) {
 }
 
 func (d *database) ready() error {
-	_, err := reading(d, func() (struct{}, error) { return struct{}{}, nil })
+	_, err := reading(d, func(described) (struct{}, error) { return struct{}{}, nil })
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,13 +16,14 @@ type family struct {
 	name   ftypes.OSType
 	bucket string // with %s for the release; without = one for all releases
 	major  bool   // advisories are by major release
+	binary bool   // advisories are looked up by binary package
 	build  bool   // advisories from changelogs can be written in its form: by package, one fixed version each
 }
 
 var families = []family{
 	{name: ftypes.Debian, bucket: "debian %s", major: true, build: true},
 	{name: ftypes.Ubuntu, bucket: "ubuntu %s", build: true},
-	{name: ftypes.Amazon, bucket: "amazon linux %s", major: true, build: true},
+	{name: ftypes.Amazon, bucket: "amazon linux %s", major: true, binary: true, build: true},
 	{name: ftypes.RedHat, bucket: "Red Hat", major: true},
 	{name: ftypes.CentOS, bucket: "Red Hat", major: true},
 	{name: ftypes.Alma, bucket: "alma %s", major: true},
@@ -51,6 +53,14 @@ func (f *family) bucketOf(release string) string {
 		return f.bucket
 	}
 	return fmt.Sprintf(f.bucket, release)
+}
+
+// key is the name that the advisories of a package are under.
+func (f *family) key(p ftypes.Package) string {
+	if f.binary {
+		return p.Name
+	}
+	return cmp.Or(p.SrcName, p.Name)
 }
 
 // distroOf names what was recognised: debian 12. Empty = nothing.

@@ -45,7 +45,7 @@ func (s *server) image(ctx context.Context, req scanner.Request) (*scanner.Resul
 	if err != nil {
 		return nil, imageProblem(req, err)
 	}
-	m, err := reading(&s.db, func() (matched, error) { return content.match(ctx) })
+	m, err := reading(&s.db, func(d described) (matched, error) { return content.match(ctx, d.known) })
 	if err != nil {
 		return nil, err
 	}
@@ -173,10 +173,10 @@ func unwanted() []analyzer.Type {
 	return append(append(list, analyzer.TypeLockfiles...), analyzer.TypeConfigFiles...)
 }
 
-func (c content) match(ctx context.Context) (matched, error) {
+func (c content) match(ctx context.Context, k known) (matched, error) {
 	if err := covered(c.os, c.packages); err != nil {
 		return matched{}, err
 	}
 	r, err := trivy(c.applier).Scan(ctx, c.reference.Name, c.reference.ID, c.reference.BlobIDs, options())
-	return matched{r.OS, r.Results}, unreadable(err)
+	return matched{r.OS, r.Results, k}, unreadable(err)
 }

@@ -39,16 +39,17 @@ func trivy(a applier.Applier) local.Service {
 type matched struct {
 	os      ftypes.OS
 	results types.Results
+	known   known // of the database
 }
 
 // matchTarget matches packages against the open database.
 func (s *server) matchTarget(ctx context.Context, target types.ScanTarget) (matched, error) {
-	return reading(&s.db, func() (matched, error) {
+	return reading(&s.db, func(d described) (matched, error) {
 		if err := covered(target.OS, len(target.Packages)); err != nil {
 			return matched{}, err
 		}
 		results, os, err := trivy(nil).ScanTarget(ctx, target, options())
-		return matched{os, results}, unreadable(err)
+		return matched{os, results, d.known}, unreadable(err)
 	})
 }
 
@@ -82,8 +83,6 @@ func covered(os ftypes.OS, packages int) error {
 // result is m in the factory's terms.
 func (m matched) result() *scanner.Result {
 	r := &scanner.Result{Distro: distroOf(m.os), Findings: findings(m.results)}
-	for _, part := range m.results {
-		r.Packages += len(part.Packages)
-	}
+	r.Packages, r.NotLookedAt = m.known.divide(m.os, m.results)
 	return r
 }

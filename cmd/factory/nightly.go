@@ -224,12 +224,11 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 		return &verdict{errors.Join(err, out.Err()), ended(err), text}
 	}
 	if refreshed != nil {
-		// Every image is as it should be, and something about an older release is not known.
-		state := out.State()
-		if state == factory.Succeeded {
-			state = factory.Partial
+		err, state := nightError(out), out.State()
+		if state == factory.Succeeded { // every image is as it should be, and something about an older release is not known
+			err, state = errPartial, factory.Partial
 		}
-		return &verdict{errors.Join(errPartial, out.Err(), refreshed), state, text}
+		return &verdict{errors.Join(err, refreshed), state, text}
 	}
 	return &verdict{nightError(out), out.State(), text}
 }

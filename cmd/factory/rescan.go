@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/scanner"
 	"github.com/imagefactory/imagefactory/factory/store"
 )
 
@@ -65,10 +66,13 @@ func (c *command) rescan(ctx context.Context, run string, refs []string, all boo
 		return context.Cause(ctx)
 	}
 	err = errors.Join(errs...)
+	took := c.w.Now().Sub(began)
+	if errors.Is(err, scanner.ErrBadDatabase) {
+		return errors.Join(err, c.printRescan(rows, data, took))
+	}
 	if len(errs) > 0 && len(errs) < len(rows) {
 		err = errors.Join(errPartial, err)
 	}
-	took := c.w.Now().Sub(began)
 	set, problems := definition.Load(c.cfg.Dir)
 	if problems != nil && len(set.Images) == 0 {
 		return errors.Join(err, problems, c.printRescan(rows, data, took))
@@ -76,16 +80,23 @@ func (c *command) rescan(ctx context.Context, run string, refs []string, all boo
 	return errors.Join(err, c.refreshStanding(ctx, run, set), c.printRescan(rows, data, took))
 }
 
-// rescanAll matches releases, several at once. The rows are in the order of the releases.
+// rescanAll matches releases, several at once, until there are no more or the data turns out to be no good. The rows are in the order
+// of the releases.
 func (c *command) rescanAll(ctx context.Context, releases []factory.Release) (rows []rescanned, errs []error) {
 	rows = make([]rescanned, len(releases))
 	var group sync.WaitGroup
 	var mu sync.Mutex
-	done := 0
+	done, useless := 0, false
 	slots := make(chan struct{}, runtime.NumCPU())
 	for i, r := range releases {
 		slots <- struct{}{}
-		if ctx.Err() != nil {
+		mu.Lock()
+		stop := useless || ctx.Err() != nil
+		if stop {
+			rows = rows[:i]
+		}
+		mu.Unlock()
+		if stop {
 			break
 		}
 		group.Go(func() {
@@ -101,6 +112,7 @@ func (c *command) rescanAll(ctx context.Context, releases []factory.Release) (ro
 				rows[i].Error = err.Error()
 				errs = append(errs, fmt.Errorf("rescan %s: %w", r.Tagged(), err))
 			}
+			useless = useless || errors.Is(err, scanner.ErrBadDatabase) // all others would end alike
 			done++
 			c.events.Emit(factory.Event{Kind: factory.Advanced, Image: r.Image, Step: factory.StepScan, Current: int64(done), Total: int64(len(releases)), Unit: "releases"})
 		})

@@ -95,6 +95,9 @@ type imageView struct {
 	Compliance []scoreView              `json:"compliance"`
 	EndOfLife  factory.Date             `json:"endOfLife"`
 
+	// RevokedNewer is set when a newer release was there and is revoked: somebody may still run it.
+	RevokedNewer *factory.Entry `json:"revokedNewer,omitempty"`
+
 	now time.Time
 }
 
@@ -113,7 +116,11 @@ func (c *command) morning(ctx context.Context, set definition.Set) (view, error)
 	there := map[string]bool{}
 	for _, s := range all {
 		there[s.Release.Image] = true
-		v.Images = append(v.Images, s.view(v.At))
+		row := s.view(v.At)
+		if row.RevokedNewer, err = c.revokedNewer(ctx, s.Entry); err != nil {
+			return v, err
+		}
+		v.Images = append(v.Images, row)
 	}
 	for _, img := range set.Images {
 		if img.Kind != factory.KindToolbox && !there[img.Name] {
@@ -148,6 +155,19 @@ func (c *command) whyNowhere(ctx context.Context, image string) (string, error) 
 		return "never released", err
 	}
 	return fmt.Sprintf("revoked on %s: %s", factory.DateOf(last[0].At), last[0].Reason), nil
+}
+
+// revokedNewer is the revocation that brought an older release of an image back, nil when nothing did.
+func (c *command) revokedNewer(ctx context.Context, e factory.Entry) (*factory.Entry, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := db.Ledger(ctx, store.LedgerQuery{Image: e.Image, Env: e.Env, Limit: 1})
+	if err != nil || len(last) == 0 || !last[0].Revoked {
+		return nil, err
+	}
+	return &last[0], nil
 }
 
 // lastNight is the newest nightly run, nil when there is none among the newest hundred runs.
@@ -186,7 +206,10 @@ func (v imageView) Age() string { return strings.TrimSuffix(ago(v.now, v.Release
 
 // Drift is the age of the oldest fix that the release lacks, for people.
 func (v imageView) Drift() string {
-	if v.DriftHours == 0 {
+	switch {
+	case v.Scanned.IsZero():
+		return "unknown"
+	case v.DriftHours == 0:
 		return "none"
 	}
 	return strings.TrimSuffix(ago(v.now, v.now.Add(-time.Duration(v.DriftHours*float64(time.Hour)))), " ago")
@@ -216,6 +239,14 @@ func (v imageView) Due() string {
 
 // Verdict is what the gate says today.
 func (v imageView) Verdict() string {
+	text := v.gate()
+	if r := v.RevokedNewer; r != nil {
+		text += fmt.Sprintf("; a newer one, %s, is REVOKED: %s", r.Digest.Short(), r.Reason)
+	}
+	return text
+}
+
+func (v imageView) gate() string {
 	switch n := len(v.Blocking); {
 	case v.Pass:
 		return "pass"
@@ -231,24 +262,24 @@ func (v imageView) Verdict() string {
 func (v imageView) Scores() string {
 	var parts []string
 	for _, s := range v.Compliance {
-		parts = append(parts, fmt.Sprintf("%s %d/%d", s.Name, s.Pass, s.Applicable()))
+		parts = append(parts, s.Name+": "+s.Score.String())
 	}
 	if parts == nil {
 		return "not evaluated"
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
 }
 
 func (c *command) printStatus(v view) error {
 	var text [][]string
 	for _, i := range v.Images {
 		_, tag, _ := strings.Cut(i.Ref[strings.LastIndexByte(i.Ref, '/')+1:], ":")
-		text = append(text, []string{i.Image, string(i.Env), tag, i.Age(), i.Drift(), i.Found(), i.Due(), i.Scores(), i.Owner.Team, i.Verdict()})
+		text = append(text, []string{i.Image, string(i.Env), tag, i.Age(), i.Drift(), i.Found(), i.Due(), i.Owner.Team, i.Verdict(), i.Scores()})
 	}
 	for _, a := range v.Nowhere {
 		text = append(text, []string{a.Image, "-", a.Why, "", "", "", "", "", "", ""})
 	}
-	if err := c.table([]string{"IMAGE", "ENV", "TAG", "AGE", "DRIFT", "FINDINGS", "NEXT DEADLINE", "COMPLIANCE (passed/applicable)", "OWNER", "GATE TODAY"}, text); err != nil {
+	if err := c.table([]string{"IMAGE", "ENV", "TAG", "AGE", "DRIFT", "FINDINGS", "NEXT DEADLINE", "OWNER", "GATE TODAY", "COMPLIANCE"}, text); err != nil {
 		return err
 	}
 	data := map[string]bool{}

@@ -64,8 +64,8 @@ func (c *decider) checkSource() {
 // drift is how far clocks may be apart before a date in the future is a sign that one of them moved.
 const drift = 24 * time.Hour
 
-// checkDatabase wants to know that findings were looked for, in data of a kind and an age that the policy takes. The age is
-// counted from the data's own date.
+// checkDatabase wants to know that findings were looked for in every package, in data of a kind and an age that the policy takes.
+// The age is counted from the data's own date.
 func (c *decider) checkDatabase() {
 	scan, demand := c.evidence.Scan, c.policy.Database
 	block := func(hint, format string, args ...any) {
@@ -80,6 +80,10 @@ func (c *decider) checkDatabase() {
 		block(again, "the scanner looked at no package, so that it found nothing proves nothing")
 	case scan.At.Sub(c.evidence.At) > drift:
 		block("check the clocks of this machine and of the scanner", "the scan is dated %s, in the future: a clock moved", factory.DateOf(scan.At))
+	}
+	if unknown := slices.Compact(slices.Sorted(slices.Values(scan.NotLookedAt))); len(unknown) > 0 {
+		block("factory db build, which reads the changelogs of what the locks have, or factory db update; then factory rescan",
+			"the vulnerability data knows nothing about %s, so that nothing was found there proves nothing: %s", count(len(unknown), "package"), some(unknown))
 	}
 	if !slices.Contains(demand.Kinds, scan.Database.Kind) {
 		block(update, "the vulnerability data is %s; %s takes %s only", scan.Database, c.policy.Env, kinds(demand.Kinds))
@@ -119,6 +123,8 @@ func (c *decider) checkEndOfLife() {
 	switch late := between(end, c.day); {
 	case end.IsZero():
 		r.Text = "nobody says when the distribution's support ends"
+		r.Hint = "say so: endOfLife in baseimages/" + c.evidence.Image.Name + "/image.yaml"
+		r.Blocks = c.policy.EndOfLife == "block"
 	case late > 0:
 		r.Text = fmt.Sprintf("support of the distribution ended on %s, %s ago: nobody fixes it any more", end, count(late, "day"))
 		r.Hint = "move to a later release; endOfLife stands in baseimages/" + c.evidence.Image.Name + "/image.yaml"

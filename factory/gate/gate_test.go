@@ -191,7 +191,7 @@ func TestReasons(t *testing.T) {
 		{"support ended", func(_ P, e E) { e.Image.EndOfLife = day("2026-11-22") }, "BLOCKS end-of-life: support of the distribution ended on 2026-11-22, 1 day ago: nobody fixes it any more [2026-11-22]"},
 		{"support ends today", func(_ P, e E) { e.Image.EndOfLife = day("2026-11-23") }, "end-of-life: the distribution is supported until 2026-11-23, 0 days from now [2026-11-23]"},
 		{"support ended, warned", func(p P, e E) { e.Image.EndOfLife, p.EndOfLife = day("2026-11-22"), "warn" }, "end-of-life: support of the distribution ended on 2026-11-22, 1 day ago: nobody fixes it any more"},
-		{"no end", func(_ P, e E) { e.Image.EndOfLife = factory.Date{} }, "end-of-life: nobody says when the distribution's support ends"},
+		{"no end", func(_ P, e E) { e.Image.EndOfLife = factory.Date{} }, "BLOCKS end-of-life: nobody says when the distribution's support ends"},
 		{"no platforms", func(_ P, e E) { e.Image.Platforms = nil }, "tests: 2 acceptance tests passed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
