@@ -28,12 +28,16 @@ func TestBuild(t *testing.T) {
 	// The same fact twice, as two images of a release read it; the older mention counts.
 	again := advisories()
 	again.List = []factory.Advisory{{Source: "zlib", Vulnerability: "CVE-2026-0003", Fixed: "1:1.4", Date: day.AddDate(0, 0, 1)}}
+	// A release in which nothing was fixed yet, and another part of it.
+	nothing := factory.Advisories{Distro: factory.Distro{Family: "debian", Release: "14"}, Updated: day.AddDate(0, 0, 1), Known: []string{"glibc"}}
+	more := nothing
+	more.Known = []string{"bash", "glibc"}
 	c := converse(t)
 	dirs := [2]string{t.TempDir(), t.TempDir()}
 	var texts [2][]byte
-	for i, lists := range [][]factory.Advisories{{advisories(), second, again}, {again, second, advisories()}} {
+	for i, lists := range [][]factory.Advisories{{advisories(), second, again, nothing, more}, {more, nothing, again, second, advisories()}} {
 		got := c.must(scanner.Request{Op: scanner.Build, Dir: dirs[i], Advisories: lists}).Database
-		if got.Kind != factory.ArchiveDatabase || got.Advisories != 5 || !got.Updated.Equal(second.Updated) || got.Schema != 2 {
+		if got.Kind != factory.ArchiveDatabase || got.Advisories != 5 || !got.Updated.Equal(day) || got.Schema != 2 {
 			t.Errorf("built %+v", got)
 		}
 		checked := c.must(scanner.Request{Op: scanner.Check, Dir: dirs[i]}).Database
@@ -85,6 +89,7 @@ func TestBuildRefusals(t *testing.T) {
 	refused("plan9", t.TempDir(), func(a *factory.Advisories) { a.Distro.Family = "plan9" })
 	refused("redhat", t.TempDir(), func(a *factory.Advisories) { a.Distro.Family = "redhat" })
 	refused("debian", t.TempDir(), func(a *factory.Advisories) { a.Distro.Release = "" })
+	c.refused(scanner.Request{Op: scanner.Build, Dir: t.TempDir()}, "invalid", "no advisories")
 	refused("when they were read", t.TempDir(), func(a *factory.Advisories) { a.Updated = time.Time{} })
 	for _, change := range []func(*factory.Advisory){
 		func(a *factory.Advisory) { a.Source = "" }, func(a *factory.Advisory) { a.Vulnerability = "" }, func(a *factory.Advisory) { a.Fixed = "" },
@@ -257,7 +262,7 @@ func TestTruncatedWhileMatching(t *testing.T) {
 		inside.Add(4)
 		for range 4 {
 			all.Go(func() {
-				_, err := reading(&d, func() (int, error) {
+				_, err := reading(&d, func(described) (int, error) {
 					inside.Done()
 					<-cut
 					advisories, err := db.Config{}.GetAdvisories("debian 12", "glibc")

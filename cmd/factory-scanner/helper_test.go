@@ -133,7 +133,7 @@ var day = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // advisories of debian 12 that the image of debianFiles has two of.
 func advisories() factory.Advisories {
-	return factory.Advisories{Distro: factory.Distro{Family: "debian", Release: "12", Codename: "bookworm"}, Updated: day, Sources: 3, List: []factory.Advisory{
+	return factory.Advisories{Distro: factory.Distro{Family: "debian", Release: "12", Codename: "bookworm"}, Updated: day, Sources: 3, Known: []string{"glibc", "openssl", "zlib"}, List: []factory.Advisory{
 		{Source: "glibc", Vulnerability: "CVE-2026-0001", Fixed: "2.36-9+deb12u5", Date: day.AddDate(0, -2, 0), Title: "libc: heap overflow"},
 		{Source: "glibc", Vulnerability: "CVE-2026-0002", Fixed: "2.36-9+deb12u13", Date: day.AddDate(0, -1, 0)},
 		{Source: "openssl", Vulnerability: "DEBSEC-openssl-3.0.99-1", Fixed: "3.0.99-1", Date: day.AddDate(0, 0, -3), Title: "update"},

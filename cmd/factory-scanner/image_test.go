@@ -22,8 +22,8 @@ func TestImage(t *testing.T) {
 	}
 	req := makeImage(t, debianFiles(t))
 	got := c.must(req).Result
-	if got.Distro != "debian 12" || got.Packages != 8 {
-		t.Errorf("%q with %d packages", got.Distro, got.Packages)
+	if got.Distro != "debian 12" || got.Packages != 4 || !reflect.DeepEqual(got.NotLookedAt, []string{"left", "org.example:thing", "x"}) {
+		t.Errorf("%q with %d packages and %q", got.Distro, got.Packages, got.NotLookedAt)
 	}
 	want := []string{
 		"CVE-2026-0002 libc-bin", "CVE-2026-0002 libc6", "CVE-2026-0003 zlib1g", "DEBSEC-openssl-3.0.99-1 openssl",
@@ -55,7 +55,7 @@ func TestImage(t *testing.T) {
 		t.Error("another scan of the image gives other SBOMs")
 	}
 	matched := c.must(scanner.Request{Op: scanner.SBOM, SBOM: got.CycloneDX}).Result
-	if !reflect.DeepEqual(matched.Findings, got.Findings) || matched.Distro != got.Distro || matched.Packages != got.Packages || matched.CycloneDX != nil {
+	if !reflect.DeepEqual(matched.Findings, got.Findings) || matched.Distro != got.Distro || matched.Packages != got.Packages || !reflect.DeepEqual(matched.NotLookedAt, got.NotLookedAt) || matched.CycloneDX != nil {
 		t.Errorf("the SBOM gives\n%+v\nthe image\n%+v", matched, got)
 	}
 }

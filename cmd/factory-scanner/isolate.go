@@ -1,52 +1,23 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	xos "github.com/aquasecurity/trivy/pkg/x/os"
 )
 
-// private is how the folders begin that scanners keep their temporary files in.
-const private = "factory-scanner-"
-
-// isolate empties the environment and gives the process a folder of its own for temporary files, which leave removes. Folders
-// of scanners that were killed are removed, too.
+// isolate empties the environment and gives the process a folder of its own for temporary files, which leave removes. What a
+// violent end leaves of it goes with the folder that whoever started the scanner made for it.
 func isolate() (leave func(), err error) {
 	parent := os.TempDir()
 	os.Clearenv()
-	sweep(parent)
-	dir, err := os.MkdirTemp(parent, private)
+	dir, err := os.MkdirTemp(parent, "factory-scanner-")
 	if err != nil {
 		return nil, err
 	}
-	lock, err := os.Create(filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	err = errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), os.Setenv("TMPDIR", dir))
-	return func() {
-		_ = os.RemoveAll(dir)
-		_ = lock.Close()
-	}, err
-}
-
-// sweep removes the folders whose owner is gone: nobody holds their lock.
-func sweep(parent string) {
-	dirs, _ := filepath.Glob(filepath.Join(parent, private+"*"))
-	for _, dir := range dirs {
-		lock, err := os.Open(filepath.Join(dir, "lock"))
-		if err != nil {
-			continue // of a scanner that is just starting
-		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = os.RemoveAll(dir)
-		}
-		_ = lock.Close()
-	}
+	return func() { _ = os.RemoveAll(dir) }, os.Setenv("TMPDIR", dir)
 }
 
 // workspace is Trivy's folder for temporary files, one for the process. It is emptied when the last of those who work in it

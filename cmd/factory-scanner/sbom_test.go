@@ -119,13 +119,13 @@ func TestManyPackages(t *testing.T) {
 // The advisories of another family are found by the same road.
 func TestAmazon(t *testing.T) {
 	c := converse(t)
-	c.must(scanner.Request{Op: scanner.Open, Dir: makeDatabase(t, factory.Advisories{Distro: factory.Distro{Family: "amazon", Release: "2023"}, Updated: day, List: []factory.Advisory{
+	c.must(scanner.Request{Op: scanner.Open, Dir: makeDatabase(t, factory.Advisories{Distro: factory.Distro{Family: "amazon", Release: "2023"}, Updated: day, Known: []string{"zlib"}, List: []factory.Advisory{
 		{Source: "zlib", Vulnerability: "CVE-2026-0009", Fixed: "1.2.11-40.amzn2023", Date: day},
 	}})})
 	doc := wrap(`{"bom-ref":"o","type":"operating-system","name":"amazon","version":"2023.9.20250929 (Amazon Linux)"},` +
 		`{"bom-ref":"a","type":"library","name":"zlib","version":"1.2.11-33.amzn2023","purl":"pkg:rpm/amazon/zlib@1.2.11-33.amzn2023?arch=x86_64"}`)
 	got := c.must(scanner.Request{Op: scanner.SBOM, SBOM: []byte(doc)}).Result
-	if len(got.Findings) != 1 || got.Distro != "amazon 2023" || got.Findings[0].Fixed != "1.2.11-40.amzn2023" || !got.Findings[0].FixedOn.Equal(day) {
+	if len(got.Findings) != 1 || got.Packages != 1 || got.Distro != "amazon 2023" || got.Findings[0].Fixed != "1.2.11-40.amzn2023" || !got.Findings[0].FixedOn.Equal(day) {
 		t.Errorf("got %+v", got)
 	}
 	c.refused(scanner.Request{Op: scanner.SBOM, SBOM: bomOf(1)}, "unavailable", "knows nothing about debian 12")

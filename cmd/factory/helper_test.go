@@ -125,3 +125,14 @@ func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Rel
 	must(t, err)
 	return r
 }
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	must(t, err)
+	return string(b)
+}
+
+func fixtureData(updated time.Time) fixture.Data {
+	return fixture.Data{Kind: factory.TrivyDatabase, Updated: updated}
+}

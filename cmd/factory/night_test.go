@@ -55,6 +55,7 @@ func TestNightWithNothingToDo(t *testing.T) {
 	d := newDesk(t)
 	d.release(t, "debian-12", time.Hour)
 	d.release(t, "debian-13", time.Hour)
+	must(t, d.command(t, nil).keyPair())                     // there must be one, to attest what is found in releases that are there
 	for _, move := range []time.Duration{0, -day, 2 * day} { // the clock jumps between nights
 		d.Move(move)
 		if code := d.run(t, "nightly"); code != 0 || !strings.Contains(d.stderr.String(), "\n2 kept (debian-12, debian-13) in 0.0 s\n") {

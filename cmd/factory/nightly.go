@@ -213,8 +213,8 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 		}
 	}
 	out, err := night.Run(ctx, run, jobs)
-	if err == nil {
-		refreshed = c.refreshStanding(ctx, run, set)
+	if err == nil && o.Command == "nightly" {
+		refreshed = c.refreshStanding(ctx, run, set, nil)
 	}
 	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
 	if perr := c.printNight(run, out, text); perr != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,12 @@ func (c *command) rescan(ctx context.Context, run string, refs []string, all boo
 	if err != nil {
 		return err
 	}
+	var named []string
+	for _, r := range releases {
+		if len(refs) > 0 {
+			named = append(named, r.ID)
+		}
+	}
 	began := c.w.Now()
 	_, data, err := c.scanner(ctx)
 	if err != nil {
@@ -77,7 +84,7 @@ func (c *command) rescan(ctx context.Context, run string, refs []string, all boo
 	if problems != nil && len(set.Images) == 0 {
 		return errors.Join(err, problems, c.printRescan(rows, data, took))
 	}
-	return errors.Join(err, c.refreshStanding(ctx, run, set), c.printRescan(rows, data, took))
+	return errors.Join(err, c.refreshStanding(ctx, run, set, named), c.printRescan(rows, data, took))
 }
 
 // rescanAll matches releases, several at once, until there are no more or the data turns out to be no good. The rows are in the order
@@ -316,8 +323,8 @@ func (c *command) refresh(ctx context.Context, run string, set definition.Set, r
 }
 
 // refreshStanding looks again at every release that is in force somewhere, beside those that a night looked at already: what is in
-// prod is often not the newest. One that fails does not stop another one.
-func (c *command) refreshStanding(ctx context.Context, run string, set definition.Set) error {
+// prod is often not the newest. One that fails does not stop another one. Only names releases by id; empty means all.
+func (c *command) refreshStanding(ctx context.Context, run string, set definition.Set, only []string) error {
 	db, err := c.store(ctx)
 	if err != nil {
 		return err
@@ -329,7 +336,7 @@ func (c *command) refreshStanding(ctx context.Context, run string, set definitio
 	var errs []error
 	seen := map[string]bool{}
 	for _, e := range entries {
-		if seen[e.Release] || ctx.Err() != nil {
+		if seen[e.Release] || ctx.Err() != nil || len(only) > 0 && !slices.Contains(only, e.Release) {
 			continue
 		}
 		seen[e.Release] = true
@@ -341,6 +348,9 @@ func (c *command) refreshStanding(ctx context.Context, run string, set definitio
 			return err
 		} else if last == nil {
 			continue // it was released without an SBOM
+		}
+		if _, _, err := c.dataOfRun(ctx); err != nil {
+			return errors.Join(append(errs, err)...) // of all of them the same
 		}
 		if _, err := c.refresh(ctx, run, set, r, e.Env); err != nil {
 			errs = append(errs, fmt.Errorf("rescan %s in %s: %w", e.Tag, e.Env, err))

@@ -102,7 +102,7 @@ func TestPrintRelease(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	r := d.release(t, "debian-12", time.Hour)
-	r.Source.Dirty = true
+	r.Source.Dirty, r.Source.Commit = true, ""
 	r.Artifact.Platforms = []factory.PlatformImage{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Digest: r.Digest, Size: 3 << 19, Unpacked: 1 << 22,
 		Layers: []factory.Layer{{Name: "base", Digest: r.Digest, Size: 1 << 20}}}}
 	r.Signatures = []factory.Signature{{Subject: r.Digest}, {Subject: r.Digest, Predicate: "https://slsa.dev/provenance/v1"}}

@@ -34,7 +34,7 @@ func begin(ts *testscript.TestScript, args []string) *background {
 	defer out.Close()
 	b.cmd = exec.Command(filepath.Join(binary, "factory"), args...)
 	b.cmd.Dir, b.cmd.Stderr = ts.MkAbs("."), out
-	for _, name := range []string{"PATH", "HOME", "GOCOVERDIR", "FACTORY_REGISTRY_ADDR"} {
+	for _, name := range []string{"PATH", "HOME", "GOCOVERDIR", "FACTORY_REGISTRY_ADDR", "FACTORY_SCANNER", "FACTORY_VULNERABILITIES"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(b.cmd.Start())

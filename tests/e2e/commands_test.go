@@ -32,11 +32,15 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"serve-archive": serveArchive, // serve-archive [down|stranger|hanging]: sets ARCHIVE to the URL of an archive
 	"remember":      remember,     // remember FOLDER STATE: the archive has not moved since the locks were made
 	"fill":          fill,         // fill DATABASE: releases and runs
-	"released":      released,     // released FOLDER DATABASE IMAGE DAYS: the image as it is was released to FACTORY_REGISTRY so many days ago
+	"released":      released,     // released FOLDER DATABASE IMAGE DAYS [PRIVATE-KEY|failing]: the image as it is was released to FACTORY_REGISTRY so many days ago; sets REF, TAG, STAGING, DIGEST
+	"kept":          kept,         // kept SHOWN KIND FILE: what factory show says of a document is the digest of the file
+	"data":          data,         // data FOLDER DAYS FINDING...: vulnerability data, so many days old
 	"replace-tag":   replaceTag,   // replace-tag DATABASE IMAGE: lets the tag of its newest release stand for something else
 	"hold":          hold,         // hold DATABASE: has the lease until the script ends
 	"oci-registry":  ociRegistry,  // oci-registry NAME: sets NAME to the host of an empty registry
 	"publish":       publish,      // publish REPOSITORY:TAG [PRIVATE-KEY]: sets DIGEST to an image's, signed when there is a key
+	"damage":        damage,       // damage FOLDER: cuts every trivy.db below it short
+	"publish-data":  publishData,  // publish-data REPOSITORY:TAG FOLDER: vulnerability data as its makers publish it
 	"retag":         retag,        // retag REPOSITORY:TAG DIGEST
 	"occupy":        occupy,       // occupy NAME: sets NAME to an address where something else answers
 	"serve":         serve,        // serve ARG...: factory registry serve in the background, sets SERVING to its address
@@ -113,6 +117,19 @@ func isJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if !slices.Equal(keys, want) {
 		ts.Fatalf("keys %s\nwant %s", strings.Join(keys, ","), strings.Join(want, ","))
 	}
+}
+
+func kept(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: kept SHOWN KIND FILE")
+	}
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(ts.ReadFile(args[2]))))
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "kept" && f[1] == args[1] && strings.HasPrefix(digest, f[len(f)-1]) {
+			return
+		}
+	}
+	ts.Fatalf("no %s of %s is kept", args[1], digest)
 }
 
 func get(ts *testscript.TestScript, neg bool, args []string) {

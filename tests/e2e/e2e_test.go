@@ -4,20 +4,34 @@ package e2e_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
 )
 
 // binary is the folder with the factory under test, covered is where it leaves its coverage.
 var binary, covered string
 
+// TestMain is a small scanner instead of tests when the factory starts it as one.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "serve" {
+		if err := fixture.ServeScanner(); err != nil && !errors.Is(err, io.EOF) {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code, err := prepared(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -63,8 +77,20 @@ func prepared(tests func() int) (int, error) {
 	if err := os.Symlink(bin, filepath.Join(binary, "factory")); err != nil {
 		return 1, err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	for _, scanner := range scanners {
+		if err := os.Symlink(self, filepath.Join(binary, scanner)); err != nil {
+			return 1, err
+		}
+	}
 	return tests(), nil
 }
+
+// scanners are names that the small scanner has.
+var scanners = []string{"small-scanner", "second-scanner"}
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -83,7 +109,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TZ", "UTC")
 			// Where nothing else is said, an address that nobody else can have.
 			env.Setenv("FACTORY_REGISTRY_ADDR", "127.0.0.1:0")
-			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755)
+			// And vulnerability data that knows nothing.
+			env.Setenv("FACTORY_SCANNER", "small-scanner")
+			env.Setenv("SCANNER", filepath.Join(binary, "small-scanner"))
+			env.Setenv("FACTORY_VULNERABILITIES", filepath.Join(env.WorkDir, "data"))
+			return errors.Join(os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755),
+				fixture.Data{Kind: factory.TrivyDatabase, Updated: time.Now().UTC().Truncate(time.Second)}.Write(filepath.Join(env.WorkDir, "data")))
 		},
 	})
 }

@@ -1,25 +1,28 @@
 package e2e_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/imagefactory/imagefactory/factory"
-	"github.com/imagefactory/imagefactory/factory/cosign"
 	"github.com/imagefactory/imagefactory/factory/store/storetest"
 	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
 )
@@ -40,36 +43,32 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	ref, err := name.NewTag(args[0])
 	ts.Check(err)
 	r := storetest.Release("debian-12", 0)
+	r.Repository = ref.Repository.String()
 	r.Tag, err = factory.ParseTag(ref.TagStr())
 	ts.Check(err)
 	r.Created = r.Tag.Date.Time()
 	r.Source.Commit = r.Tag.Hash + strings.Repeat("0", 32)
-	img, err := random.Image(500, 1)
-	ts.Check(err)
-	config, err := img.ConfigFile()
-	ts.Check(err)
-	config.OS, config.Architecture = "linux", "amd64"
-	config.Config.Labels = map[string]string{"org.opencontainers.image.revision": r.Source.Commit}
-	img, err = mutate.ConfigFile(img, config)
-	ts.Check(err)
-	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
-	digest, err := index.Digest()
-	ts.Check(err)
-	ts.Check(remote.WriteIndex(ref, index))
-	ts.Setenv("DIGEST", digest.String())
-	if len(args) == 1 {
-		return
+	ts.Check(fixture.PublishImage(&r))
+	ts.Setenv("DIGEST", string(r.Digest))
+	if len(args) > 1 {
+		ts.Check(fixture.Sign(context.Background(), &r, ts.MkAbs(args[1])))
 	}
-	part, err := img.Digest()
+}
+
+func publishData(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: publish-data REPOSITORY:TAG FOLDER")
+	}
+	ref, err := name.NewTag(args[0])
 	ts.Check(err)
-	approved, err := fixture.Approved(r, factory.Digest(digest.String()), factory.Digest(part.String()))
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	t := tar.NewWriter(z)
+	ts.Check(t.AddFS(os.DirFS(ts.MkAbs(args[1]))))
+	ts.Check(errors.Join(t.Close(), z.Close()))
+	img, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(b.Bytes(), "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"))
 	ts.Check(err)
-	signer := &cosign.Signer{Key: ts.MkAbs(args[1]), Builder: "https://github.com/imagefactory/imagefactory", Version: "1", Run: "run-1",
-		Now: func() time.Time { return r.Created.Add(time.Minute) }}
-	repository := ref.Repository.String()
-	signatures, err := signer.Sign(context.Background(), repository, approved)
-	ts.Check(err)
-	ts.Check(signer.Attach(context.Background(), repository, signatures))
+	ts.Check(remote.Write(ref, img))
 }
 
 func retag(ts *testscript.TestScript, neg bool, args []string) {

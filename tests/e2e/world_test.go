@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,11 +120,12 @@ func database(ts *testscript.TestScript, name string, use func(ctx context.Conte
 	ts.Check(err)
 }
 
-// fill records two releases of debian-12 and one of debian-13, a run that made one of them and a run that was killed.
+// fill records two releases of debian-12 and one of debian-13, from before there was proof, a run that made one of them and a run that was killed.
 func fill(ts *testscript.TestScript, neg bool, args []string) {
 	database(ts, one(ts, neg, args), func(ctx context.Context, db *store.Store) error {
 		first, second, other := storetest.Release("debian-12", 0), storetest.Release("debian-12", 1), storetest.Release("debian-13", 1)
 		for _, r := range []factory.Release{first, second, other} {
+			r.Compliance, r.Scan, r.Documents = factory.Compliance{}, factory.Scan{}, nil
 			if _, err := db.AddRelease(ctx, r); err != nil {
 				return err
 			}
@@ -145,17 +148,72 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func released(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 4 {
-		ts.Fatalf("usage: released FOLDER DATABASE IMAGE DAYS")
+	if neg || len(args) < 4 || len(args) > 5 {
+		ts.Fatalf("usage: released FOLDER DATABASE IMAGE DAYS [PRIVATE-KEY|failing]")
 	}
 	days, err := strconv.Atoi(args[3])
 	ts.Check(err)
 	r, err := fixture.Release(ts.MkAbs(args[0]), ts.Getenv("FACTORY_REGISTRY"), args[2], time.Now().AddDate(0, 0, -days))
 	ts.Check(err)
+	switch {
+	case len(args) == 4:
+	case args[4] == "failing":
+		fixture.Fail(r.Compliance)
+	default:
+		ts.Check(fixture.Sign(context.Background(), &r, ts.MkAbs(args[4])))
+	}
+	ts.Setenv("REF", r.Tagged())
+	ts.Setenv("TAG", r.Tag.String())
+	ts.Setenv("DIGEST", string(r.Digest))
+	next := r.Tag
+	next.Env = factory.Staging
+	ts.Setenv("STAGING", next.String())
 	database(ts, args[1], func(ctx context.Context, db *store.Store) error {
 		_, err := db.AddRelease(ctx, r)
 		return err
 	})
+}
+
+// data writes vulnerability data for the small scanner. A finding is PACKAGE/ID/SEVERITY and, when there is a fix, /VERSION/DAYS
+// since it was published.
+func data(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: data FOLDER DAYS FINDING...")
+	}
+	ago := func(days string) time.Time {
+		n, err := strconv.Atoi(days)
+		ts.Check(err)
+		return time.Now().UTC().Truncate(time.Second).AddDate(0, 0, -n)
+	}
+	d := fixture.Data{Kind: factory.TrivyDatabase, Updated: ago(args[1]).Add(-time.Minute)}
+	for _, text := range args[2:] {
+		part := append(strings.Split(text, "/"), "", "0")
+		f := factory.Finding{Package: part[0], Vulnerability: part[1], SeverityBy: "debian", Fixed: part[3]}
+		ts.Check(f.Severity.UnmarshalText([]byte(part[2])))
+		if f.Fixed != "" {
+			f.FixedOn = ago(part[4])
+		}
+		d.Known = append(d.Known, f)
+	}
+	ts.Check(d.Write(ts.MkAbs(args[0])))
+}
+
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	found := 0
+	ts.Check(filepath.WalkDir(one(ts, neg, args), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "trivy.db" {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		found++
+		return os.Truncate(path, info.Size()/2)
+	}))
+	if found == 0 {
+		ts.Fatalf("no trivy.db there")
+	}
 }
 
 func replaceTag(ts *testscript.TestScript, neg bool, args []string) {

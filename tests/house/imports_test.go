@@ -21,6 +21,7 @@ var importRules = []struct {
 	{"fakes are for tests", upwards, pkg{ImportPath: "cmd/factory", Imports: []string{"factory/factorytest"}}},
 	{"heavy modules have one importer", heavy, pkg{ImportPath: "factory/git", Imports: []string{"github.com/moby/buildkit/client"}}},
 	{"the driver does not link the scanner", driver, pkg{ImportPath: "cmd/factory", Deps: []string{"github.com/aquasecurity/trivy/pkg/fanal"}}},
+	{"the scanner knows its protocol and nothing else of the factory", isolated, pkg{ImportPath: "cmd/factory-scanner", Imports: []string{"factory", "factory/scanner", "factory/cosign"}}},
 }
 
 func TestImports(t *testing.T) {
@@ -53,7 +54,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose":             {"factory/store"},
 	"github.com/jackc/pgx":                 {"factory/store"},
 	"github.com/riverqueue/river":          {"factory/store"},
-	"modernc.org/sqlite":                   {"factory/store"},
+	"modernc.org/sqlite":                   {"factory/store", "cmd/factory-scanner"}, // Trivy has its program link the driver for rpm databases
 	"database/sql":                         {"factory/store"},
 	"github.com/spf13/cobra":               {"cmd"},
 }
@@ -129,5 +130,14 @@ func driver(p pkg) []string {
 		return nil
 	}
 	p.Imports = p.Deps
-	return p.among(func(i string) bool { return under(i, "github.com/aquasecurity/trivy") })
+	return p.among(func(i string) bool { return under(i, "github.com/aquasecurity") })
+}
+
+func isolated(p pkg) []string {
+	if p.ImportPath != "cmd/factory-scanner" {
+		return nil
+	}
+	return p.among(func(i string) bool {
+		return under(i, "factory") && i != "factory" && i != "factory/scanner"
+	})
 }

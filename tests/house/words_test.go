@@ -138,6 +138,25 @@ func TestTimeAndEnvironmentEnterThroughCmd(t *testing.T) {
 	}
 }
 
+// What may be signed was let through by the gate, in the one place where that happens.
+func TestOnlyThePipelineApproves(t *testing.T) {
+	t.Parallel()
+	approvals := 0
+	for _, f := range goFiles(t) {
+		if f.isTest() {
+			continue
+		}
+		forEachUse(f, map[string][]string{module + "/factory": {"Approve"}}, func(use *ast.SelectorExpr, name string) {
+			if approvals++; !under(f.path, "factory/pipeline") {
+				t.Errorf("%s: %s: only factory/pipeline may", f.line(use), name)
+			}
+		})
+	}
+	if approvals != 1 {
+		t.Errorf("an image is approved in %d places, want 1", approvals)
+	}
+}
+
 // In a bubble of testing/synctest sleeping takes no time.
 func TestTestsDoNotSleep(t *testing.T) {
 	t.Parallel()
