@@ -14,10 +14,14 @@ type Advisory struct {
 // Advisories are what the changelogs of one distribution release's packages say.
 type Advisories struct {
 	Distro Distro `json:"distro"`
-	// Updated is the newest Date of the archives' Release files that were read.
+	// Updated is the Date of the security suite's signed Release file, the oldest where there are several such suites; of the newest
+	// suite where there is none.
 	Updated time.Time `json:"updated"`
-	Sources int       `json:"sources"` // how many source packages were looked into
-	// Missing are the source packages whose changelog could not be had, sorted: nothing is known of them.
+	Sources int       `json:"sources"` // how many source packages were looked into: as many as are Known
+	// Known are the source packages whose changelogs were read, sorted. Of any other nothing is known, which is not the same as that
+	// nothing is wrong with it.
+	Known []string `json:"known,omitempty"`
+	// Missing are the source packages whose changelog was looked for and could not be had, sorted.
 	Missing []string   `json:"missing,omitempty"`
 	List    []Advisory `json:"list"` // sorted by source and vulnerability
 }

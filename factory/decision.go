@@ -53,8 +53,8 @@ type Floor struct {
 type DatabaseDemand struct {
 	Kinds  []DatabaseKind `json:"kinds"`
 	MaxAge Hours          `json:"maxAge"`
-	// ArchiveMaxAge is MaxAge for archive changelogs; 0 = MaxAge too. They are as old as the archive's newest signed Release file,
-	// which stays the same for days when nothing is published.
+	// ArchiveMaxAge is MaxAge for archive changelogs; 0 = MaxAge too. They are as old as the signed Release file of the
+	// security suite, which stays the same for days when nothing is published.
 	ArchiveMaxAge Hours `json:"archiveMaxAge,omitempty"`
 }
 

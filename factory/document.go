@@ -15,8 +15,8 @@ const (
 // Document is a piece of evidence as its maker wrote it.
 type Document struct {
 	Kind      DocumentKind `json:"kind"`
-	Name      string       `json:"name"` // unique within a release and kind: linux/amd64, linux/amd64 container level 2
-	Platform  Platform     `json:"platform"`
+	Name      string       `json:"name"`              // unique within a release and kind: linux/amd64, linux/amd64 container level 2
+	Platform  Platform     `json:"platform,omitzero"` // zero = of no platform
 	MediaType string       `json:"mediaType"`
 	Digest    Digest       `json:"digest"`
 	Data      []byte       `json:"-"`

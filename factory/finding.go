@@ -103,7 +103,7 @@ const (
 type Database struct {
 	Kind       DatabaseKind `json:"kind"`
 	Schema     int          `json:"schema"`
-	Updated    time.Time    `json:"updated"` // as the data itself says
+	Updated    time.Time    `json:"updated"` // as the data itself says; of several parts, the oldest one's date
 	Digest     Digest       `json:"digest"`  // of its file
 	Advisories int          `json:"advisories,omitempty"`
 	// Origin is where it was had from, for people: a reference, a folder, archive ids.
@@ -127,7 +127,10 @@ type Scan struct {
 	Database Database  `json:"database"`
 	At       time.Time `json:"at"`
 	Packages int       `json:"packages"` // how many were looked at, of all platforms
-	Findings []Finding `json:"findings"` // sorted by Compare, one for each Key
+	// NotLookedAt are the binary packages that the data knows nothing about, sorted, once each: that a scan found nothing in them says
+	// nothing. They do not count in Packages. A name is here as soon as one package of it was not looked at, on any platform.
+	NotLookedAt []string  `json:"notLookedAt,omitempty"`
+	Findings    []Finding `json:"findings"` // sorted by Compare, one for each Key
 }
 
 // Counts returns how many findings there are by severity.

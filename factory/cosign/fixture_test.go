@@ -124,7 +124,7 @@ func examined(a factory.Artifact) factory.Examined {
 		factory.NewDocument(factory.ComplianceHTML, "linux/amd64 container level 2", platforms[0], "text/html", []byte("<html/>")),
 	}
 	t.Scanned.Scan = factory.Scan{
-		Scanner: "trivy 0.74.0", At: began, Packages: 4,
+		Scanner: "trivy 0.74.0", At: began, Packages: 4, NotLookedAt: []string{"abandoned"},
 		Database: factory.Database{Kind: factory.ArchiveDatabase, Schema: 2, Updated: began.Add(-6 * time.Hour), Digest: factory.DigestOf([]byte("database")), Origin: "/srv/db on mirror.example.com"},
 		Findings: []factory.Finding{{Vulnerability: "CVE-2026-1", Package: "bash", Version: "5.2.15-2", Severity: factory.High}, {Vulnerability: "CVE-2026-2", Package: "bash", Version: "5.2.15-2", Severity: factory.Unknown}},
 	}

@@ -177,6 +177,10 @@ func TestReasons(t *testing.T) {
 
 		{"not scanned", func(_ P, e E) { e.Scan = factory.Scan{} }, "BLOCKS database: the image was not scanned: no vulnerability data was used"},
 		{"empty scan", func(_ P, e E) { e.Scan.Packages = 0 }, "BLOCKS database: the scanner looked at no package, so that it found nothing proves nothing"},
+		{"one package was not looked at", func(_ P, e E) { e.Scan.NotLookedAt = []string{"bash"} },
+			"BLOCKS database: the vulnerability data knows nothing about 1 package, so that nothing was found there proves nothing: bash"},
+		{"many were not looked at", func(_ P, e E) { e.Scan.NotLookedAt = strings.Fields("g f e d c b a a") },
+			"BLOCKS database: the vulnerability data knows nothing about 7 packages, so that nothing was found there proves nothing: a, b, c, d, e and 2 more"},
 		{"scan in the future", func(_ P, e E) { e.Scan.At = noon("2026-11-25") }, "BLOCKS database: the scan is dated 2026-11-25, in the future: a clock moved"},
 		{"kind", func(_ P, e E) { e.Scan.Database.Kind = factory.ArchiveDatabase },
 			"BLOCKS database: the vulnerability data is archive changelogs of 2026-11-23 (fixes only, no severities); prod takes trivy only"},

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,9 @@ func (w world) evidence() factory.Evidence {
 	}
 	if w.oneIn(8) {
 		e.Image.EndOfLife = day("2026-11-20")
+	}
+	if w.oneIn(8) {
+		e.Scan.NotLookedAt = []string{"tar", "zlib"}[:1+w.IntN(2)]
 	}
 	e.Scan.Database.Updated = e.At.Add(-time.Duration(w.IntN(40)) * time.Hour)
 	return e
@@ -199,6 +203,23 @@ func TestAWaiverNeverHurts(t *testing.T) {
 	})
 }
 
+// What nobody looked at blocks, by a reason of its own, whatever else there is; a waiver is about what is known and takes nothing of
+// that away.
+func TestWhatWasNotLookedAtBlocks(t *testing.T) {
+	each(t, func(t *testing.T, w world, p factory.Policy, e factory.Evidence) factory.Decision {
+		before := gate.Decide(p, e)
+		e.Scan.NotLookedAt = append(slices.Clone(e.Scan.NotLookedAt), pick(w, "bash", "openssl", "zlib"))
+		e.Image.Waivers = append(slices.Clone(e.Image.Waivers), w.waiver())
+		after := gate.Decide(p, e)
+		if after.Pass || !slices.ContainsFunc(after.Blocking(), func(r factory.Reason) bool {
+			return r.Rule == "database" && strings.Contains(r.Text, "knows nothing about") && strings.Contains(r.Hint, "factory db build")
+		}) {
+			t.Errorf("%q", texts(after))
+		}
+		return before
+	})
+}
+
 // The order in which things are listed says nothing.
 func TestOrderDoesNotMatter(t *testing.T) {
 	each(t, func(t *testing.T, w world, p factory.Policy, e factory.Evidence) factory.Decision {
@@ -210,6 +231,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		w.Shuffle(len(e.Image.Waivers), func(i, j int) {
 			e.Image.Waivers[i], e.Image.Waivers[j] = e.Image.Waivers[j], e.Image.Waivers[i]
 		})
+		e.Scan.NotLookedAt = append(slices.Clone(e.Scan.NotLookedAt), e.Scan.NotLookedAt...)
+		slices.Reverse(e.Scan.NotLookedAt)
 		slices.Reverse(e.Tests)
 		slices.Reverse(e.Compliance.Evaluations)
 		if a, b := encoded(t, before), encoded(t, gate.Decide(p, e)); !bytes.Equal(a, b) {

@@ -23,7 +23,8 @@ type VEXMeta struct {
 	Version string
 	// Repository is where the image is found, without tag or digest; may be empty.
 	Repository string
-	// Fixed are findings of earlier releases that the image is without. One that it still has is left out.
+	// Fixed are findings of earlier releases that the image is without. One that it still has is left out, and so is one of a package
+	// that was not looked at.
 	Fixed []factory.Finding
 }
 
@@ -99,7 +100,7 @@ func VEX(e factory.Evidence, d factory.Decision, meta VEXMeta) ([]byte, error) {
 		doc.Statements = append(doc.Statements, open(e, d, meta, f))
 	}
 	for _, f := range meta.Fixed {
-		if !present[f.Key()] {
+		if !present[f.Key()] && !slices.Contains(e.Scan.NotLookedAt, f.Package) {
 			doc.Statements = append(doc.Statements, gone(e, meta, f))
 		}
 	}

@@ -137,6 +137,17 @@ func TestVEXStatus(t *testing.T) {
 	}
 }
 
+// That a finding is gone is not said of a package that nobody looked at.
+func TestVEXFixedAndNotLookedAt(t *testing.T) {
+	t.Parallel()
+	e, m := evidence(), meta
+	m.Fixed = []factory.Finding{finding(), {Vulnerability: "CVE-2026-0998", Package: "zlib", Version: "1"}}
+	e.Scan.NotLookedAt = []string{"openssl", "tar"}
+	if doc, b := statements(t, e, m); len(doc.Statements) != 1 || doc.Statements[0].Vulnerability.Name != "CVE-2026-0998" {
+		t.Errorf("%s", b)
+	}
+}
+
 func TestVEXFixed(t *testing.T) {
 	t.Parallel()
 	e := evidence()

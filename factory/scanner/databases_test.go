@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -99,30 +98,5 @@ func TestInPlace(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, metadataFile)))
 	if _, err := InPlace(t.Context(), dir, reading); !errors.Is(err, factory.ErrUnverified) {
 		t.Errorf("without metadata: %v", err)
-	}
-}
-
-func TestFresh(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		updated time.Time
-		most    time.Duration
-		want    error
-		says    string
-	}{
-		"new":                 {today, 24 * time.Hour, nil, ""},
-		"just old enough":     {today.Add(-24 * time.Hour), 24 * time.Hour, nil, ""},
-		"a second older":      {today.Add(-24*time.Hour - time.Second), 24 * time.Hour, factory.ErrBlocked, "24 hours old; at most 24"},
-		"old, any age":        {today.AddDate(-1, 0, 0), 0, nil, ""},
-		"clocks apart":        {today.Add(time.Hour), time.Hour, nil, ""},
-		"in the future":       {today.Add(time.Hour + time.Second), 0, factory.ErrUnverified, "is in the future: now is 2026-11-23 12:00 UTC"},
-		"far in the future":   {today.AddDate(400, 0, 0), time.Hour, factory.ErrUnverified, "set this machine's clock"},
-		"without a date":      {time.Time{}, 0, factory.ErrUnverified, "has no date"},
-		"in another timezone": {today.In(time.FixedZone("", 3600)).Add(-48 * time.Hour), time.Hour, factory.ErrBlocked, "2026-11-21 12:00 UTC"},
-	} {
-		err := Fresh(factory.Database{Updated: tc.updated}, tc.most, today)
-		if tc.want == nil && err != nil || tc.want != nil && !errors.Is(err, tc.want) || !strings.Contains(fmt.Sprint(err), tc.says) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

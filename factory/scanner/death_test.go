@@ -80,7 +80,7 @@ func TestStartThatGoesWrong(t *testing.T) {
 		"garbage": "does not start: the scanner does not speak the protocol: message of 1433624935 bytes",
 		"hang":    "waited 100ms for the answer to: say hello",
 		"deaf":    "waited 100ms for the answer to: say hello",
-		"old":     "speaks protocol 7, and this program 1 (make build",
+		"old":     "speaks protocol 7, and this program 2 (make build",
 		"rude":    "say hello: no disk space (make some)",
 	} {
 		t.Run(mode, func(t *testing.T) {

@@ -220,7 +220,14 @@ func (f *fake) scan(sbom []byte, image bool) Reply {
 	if db == nil {
 		return Reply{Error: &Fault{Kind: "unverified", What: "the database is damaged"}}
 	}
-	r := &Result{Distro: "debian 12", Packages: len(s.Packages), Findings: match(db, s.Packages)}
+	r := &Result{Distro: "debian 12", Findings: match(db, s.Packages)}
+	for _, p := range s.Packages {
+		if p.Version == "unknown" {
+			r.NotLookedAt = append(r.NotLookedAt, p.Name)
+		} else {
+			r.Packages++
+		}
+	}
 	if image {
 		r.CycloneDX, r.SPDX = sbom, append([]byte("spdx of "), sbom...)
 	}

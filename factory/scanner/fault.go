@@ -9,6 +9,10 @@ import (
 
 const anotherDatabase = "get a good one: factory db update, or: factory db build"
 
+// ErrBadDatabase is the kind of errors about a database that is no good: nothing else that is asked of it will be answered. It is an
+// ErrUnverified.
+var ErrBadDatabase = fmt.Errorf("vulnerability database: %w", factory.ErrUnverified)
+
 // problem translates what the scanner says of a request.
 func (f *Fault) problem(what string) error {
 	kind := map[string]error{"invalid": factory.ErrInvalid, "not found": factory.ErrNotFound, "unverified": factory.ErrUnverified, "unavailable": factory.ErrUnavailable}[f.Kind]
@@ -24,7 +28,7 @@ func databaseFault(dir string, f *Fault) error {
 }
 
 func badDatabase(dir string, cause error) error {
-	return &factory.Problem{Kind: factory.ErrUnverified, What: "vulnerability database in " + dir + " is no good", Hint: anotherDatabase, Cause: cause}
+	return &factory.Problem{Kind: ErrBadDatabase, What: "vulnerability database in " + dir + " is no good", Hint: anotherDatabase, Cause: cause}
 }
 
 // dead returns the death that err is, nil when it is something else.

@@ -20,6 +20,9 @@ type Scanner interface {
 // of all are merged, one for each Key with the worst severity, and Finding.Data says who found it. Scan.Scanner names
 // those that answered.
 //
+// A package counts as looked at when any of them looked at it: NotLookedAt is what none did, and Packages is one more for each name
+// that the first did not look at and another did. So every scanner of a group must be honest about what its data does not know.
+//
 // Another scanner that fails is a warning and the night goes on: what it alone knows is missing then, and looks fixed until it
 // answers again. Where that is worse than no scan, set Required.
 type Group struct {
@@ -92,6 +95,10 @@ func (g Group) all(ctx context.Context, what string, ask func(context.Context, i
 func merge(scans []factory.Scan) factory.Scan {
 	joined := scans[0]
 	joined.Findings = nil
+	joined.NotLookedAt = slices.DeleteFunc(slices.Clone(joined.NotLookedAt), func(name string) bool {
+		return slices.ContainsFunc(scans[1:], func(s factory.Scan) bool { return !slices.Contains(s.NotLookedAt, name) })
+	})
+	joined.Packages += len(scans[0].NotLookedAt) - len(joined.NotLookedAt)
 	var names []string
 	said := map[string][]string{}
 	for _, s := range scans {

@@ -11,13 +11,14 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// The protocol between the factory and a scanner process. The factory starts the program with the argument "serve" and an
-// empty environment, and talks to it on stdin and stdout; stderr is for people. A message is a frame: four bytes, big-endian,
-// that say how long it is, and so many bytes of JSON. Requests may be sent before earlier ones are answered; replies come in any
-// order and carry the id of their request. The process ends when stdin does.
+// The protocol between the factory and a scanner process. The factory starts the program with the argument "serve" and nothing in
+// its environment but TMPDIR, a folder that is the process's own and is removed after its end, and talks to it on stdin and stdout;
+// stderr is for people. A message is a frame: four bytes, big-endian, that say how long it is, and so many bytes of JSON. Requests
+// may be sent before earlier ones are answered; replies come in any order and carry the id of their request. The process ends when
+// stdin does.
 
-// ProtocolVersion is the version of the protocol.
-const ProtocolVersion = 1
+// ProtocolVersion is the version of the protocol. A scanner of version 1 could not say what it did not look at.
+const ProtocolVersion = 2
 
 // MaxFrame is the longest message, in bytes. A longer one ends the conversation.
 const MaxFrame = 256 << 20
@@ -69,11 +70,14 @@ type Greeting struct {
 
 // Result is what was found.
 type Result struct {
-	Distro    string            `json:"distro"` // debian 12; empty = none recognised
-	Packages  int               `json:"packages"`
-	Findings  []factory.Finding `json:"findings"`
-	CycloneDX []byte            `json:"cyclonedx,omitempty"` // same image, same bytes
-	SPDX      []byte            `json:"spdx,omitempty"`      // likewise
+	Distro   string `json:"distro"`   // debian 12; empty = none recognised
+	Packages int    `json:"packages"` // that were looked at
+	// NotLookedAt are the packages that the open database knows nothing about, sorted, once each. A scanner that does not name a package
+	// here says by that that it would have found what is known of it.
+	NotLookedAt []string          `json:"notLookedAt,omitempty"`
+	Findings    []factory.Finding `json:"findings"`
+	CycloneDX   []byte            `json:"cyclonedx,omitempty"` // same image, same bytes
+	SPDX        []byte            `json:"spdx,omitempty"`      // likewise
 }
 
 // Fault is an error on its way between processes.

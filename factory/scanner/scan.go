@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -22,7 +23,8 @@ type question struct {
 	platform factory.Platform
 }
 
-// Scan scans every platform of a packed image and writes its SBOMs. Name is what these call it. ErrNotFound when no database is open.
+// Scan scans every platform of a packed image and writes its SBOMs. Name is what these call it. A package that was not looked at on
+// one platform is in Scan.NotLookedAt, also when it was looked at on another. ErrNotFound when no database is open.
 func (c *Client) Scan(ctx context.Context, name string, a factory.Artifact) (factory.Scanned, error) {
 	layout, err := filepath.Abs(a.Layout)
 	if err != nil {
@@ -123,6 +125,8 @@ func (c *Client) collect(ctx context.Context, v *conversation, all []question) (
 			return s, nil, err
 		}
 	}
+	slices.Sort(s.Scan.NotLookedAt)
+	s.Scan.NotLookedAt = slices.Compact(s.Scan.NotLookedAt)
 	s.Scan.Findings = factory.MergeFindings(s.Scan.Findings)
 	s.Scan.Scanner = v.greeting.Name + " " + v.greeting.Version
 	if c.Now != nil {
@@ -133,10 +137,14 @@ func (c *Client) collect(ctx context.Context, v *conversation, all []question) (
 
 // add joins one answer to the scan.
 func add(s *factory.Scanned, q question, r Result) error {
-	if r.Distro == "" || r.Packages <= 0 {
+	if r.Distro == "" || r.Packages < 0 || r.Packages == 0 && len(r.NotLookedAt) == 0 {
 		return nothing(q.what, r)
 	}
+	if slices.Contains(r.NotLookedAt, "") {
+		return &factory.Problem{Kind: factory.ErrUnverified, What: "scanner: " + q.what + ": a package without a name"}
+	}
 	s.Scan.Packages += r.Packages
+	s.Scan.NotLookedAt = append(s.Scan.NotLookedAt, r.NotLookedAt...)
 	for _, f := range r.Findings {
 		if f.Vulnerability == "" || f.Package == "" {
 			return &factory.Problem{Kind: factory.ErrUnverified, What: "scanner: " + q.what + ": a finding without vulnerability or package"}

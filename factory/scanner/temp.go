@@ -40,9 +40,10 @@ func tempDir(parent string) (dir string, lock *os.File, err error) {
 	}
 }
 
-// lockFolder is os.ErrNotExist when the folder goes meanwhile.
+// lockFolder is os.ErrNotExist when the folder goes meanwhile. In a folder that everybody may write to, what has its name may be a
+// pipe, which would be waited for, or a link to somebody's folder.
 func lockFolder(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,7 @@ func TestDamagedRows(t *testing.T) {
 		"package":            {factory.ErrInvalid, `UPDATE packages SET platform = 'x'`, "holding"},
 		"job":                {factory.ErrInvalid, `UPDATE jobs SET steps = '{}'`, "run"},
 		"scan":               {factory.ErrInvalid, `UPDATE scans SET database = '[]'`, "scan rescan older"},
+		"scan, unseen":       {factory.ErrInvalid, `UPDATE scans SET not_looked_at = '{}'`, "scan rescan older"},
 		"occurrence":         {factory.ErrInvalid, `UPDATE occurrences SET finding = '[]'`, "scan found"},
 		"finding":            {factory.ErrInvalid, `UPDATE findings SET finding = '[]'`, "rescan findings"},
 		"ledger, decision":   {factory.ErrInvalid, `DROP TRIGGER ledger_stays; UPDATE ledger SET decision = '[]'`, "ledger standing"},

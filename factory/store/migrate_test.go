@@ -151,6 +151,36 @@ func remains(t *testing.T, s *store.Store) {
 	}
 }
 
+// A scan from before anybody noted what it had not looked at is read as one that looked at everything, and is the last one until
+// there is another.
+func TestScansOfTheSecondSchema(t *testing.T) {
+	both(t, func(t *testing.T, url string) {
+		s := open(t, url)
+		r := storetest.Release("debian-12", 1)
+		if err := storetest.Add(t.Context(), s, r); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		driver := "sqlite"
+		if strings.HasPrefix(url, "postgres:") {
+			driver = "pgx"
+		}
+		execute(t, driver, url, "ALTER TABLE scans DROP COLUMN not_looked_at")
+		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id = 3")
+		s = open(t, url)
+		last, err := s.LatestScan(t.Context(), r.ID)
+		if err != nil || last.NotLookedAt != nil || len(last.Findings) != 1 || last.Packages != 96 {
+			t.Errorf("%+v, %v", last, err)
+		}
+		if _, err := s.SaveScan(t.Context(), r.ID, storetest.Scan(2)); err != nil {
+			t.Error(err)
+		}
+		if open, err := s.Findings(t.Context(), store.FindingQuery{Open: true}); err != nil || len(open) != 0 {
+			t.Errorf("%+v, %v", open, err)
+		}
+	})
+}
+
 // A migration that does not succeed leaves the database of the old factory, which a later one migrates.
 func TestMigrationIsWhole(t *testing.T) {
 	both(t, func(t *testing.T, url string) {

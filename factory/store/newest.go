@@ -19,12 +19,17 @@ type newestRelease struct {
 	id       string
 	scanned  bool
 	data     factory.Database        // of its last scan
+	unseen   []string                // packages that this scan did not look at
 	packages map[string][]packageRow // by name; empty = not known
 }
 
 // lacks reports whether the release is without the finding, beyond doubt: data that knew it, or newer data of that kind, does not find
-// it any more; or the lock has its package no longer, or in a version that fixes it.
+// it any more; or the lock has its package no longer, or in a version that fixes it. Of a package that was not looked at nothing is
+// beyond doubt.
 func (n newestRelease) lacks(row *findingRow) (bool, error) {
+	if slices.Contains(n.unseen, row.Package) {
+		return false, nil
+	}
 	if n.scanned && string(n.data.Kind) == row.Kind && !instant(n.data.Updated).Before(row.Updated) {
 		return true, nil
 	}
@@ -62,14 +67,17 @@ func readNewest(ctx context.Context, tx bun.Tx, image string) (n newestRelease, 
 	if err != nil {
 		return n, err
 	}
-	var database string
-	switch err := tx.NewSelect().Table("scans").Column("database").Where("release_id = ?", n.id).Order("seq DESC").Limit(1).Scan(ctx, &database); {
+	var database, unseen string
+	switch err := tx.NewSelect().Table("scans").Column("database", "not_looked_at").Where("release_id = ?", n.id).Order("seq DESC").Limit(1).Scan(ctx, &database, &unseen); {
 	case none(err):
 	case err != nil:
 		return n, err
 	default:
 		if err := json.Unmarshal([]byte(database), &n.data); err != nil {
 			return n, damaged("release "+n.id, "database of its scan", err)
+		}
+		if n.unseen, err = readUnseen(unseen); err != nil {
+			return n, damaged("release "+n.id, "packages that its scan did not look at", err)
 		}
 		n.scanned = true
 	}

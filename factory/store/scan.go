@@ -23,6 +23,8 @@ type scanRow struct {
 	Database  string
 	Packages  int
 	Counts    string
+	// NotLookedAt is JSON, like Database and Counts.
+	NotLookedAt string
 }
 
 // occurrenceRow is a finding of a release's last scan.
@@ -68,7 +70,8 @@ func (s *Store) Remember(ctx context.Context, image string, scan factory.Scan) (
 //   - Only the image's newest release opens and closes. What its scan has is open, also when it had been fixed: then with
 //     the first seen of old. What its scan lacks is fixed since the time of that scan, provided that the release lacks it
 //     beyond doubt: the data is of the kind that saw it last, and not older; or the package is not in the lock any more; or it
-//     is there in a version that fixes it. So a weaker kind of data closes nothing merely by not knowing it.
+//     is there in a version that fixes it. So a weaker kind of data closes nothing merely by not knowing it, and no scan
+//     closes a finding of a package that it did not look at.
 //   - The scan of an older release adds what nobody knew, open or, where the newest lacks it in that sense, as fixed.
 func (s *Store) SaveScan(ctx context.Context, releaseID string, scan factory.Scan) (factory.Scan, error) {
 	scan, err := proper(scan)
@@ -103,7 +106,7 @@ func (s *Store) saveScan(ctx context.Context, tx bun.Tx, releaseID, image string
 		return scan, err
 	}
 	if newest.id == releaseID {
-		newest.scanned, newest.data = true, scan.Database
+		newest.scanned, newest.data, newest.unseen = true, scan.Database, scan.NotLookedAt
 	}
 	scan.Findings = slices.Clone(scan.Findings)
 	changed := make([]*findingRow, 0, len(scan.Findings))
@@ -162,7 +165,7 @@ func writeScan(ctx context.Context, tx bun.Tx, releaseID string, scan factory.Sc
 	}
 	var last scanRow
 	err = tx.NewSelect().Model(&last).Where("release_id = ?", releaseID).Order("seq DESC").Limit(1).Scan(ctx)
-	if err == nil && last.At.Equal(row.At) && last.Scanner == row.Scanner && last.Database == row.Database {
+	if err == nil && last.At.Equal(row.At) && last.Scanner == row.Scanner && last.Database == row.Database && last.NotLookedAt == row.NotLookedAt {
 		return nil // the same scan again
 	}
 	if err == nil || none(err) {
@@ -202,7 +205,11 @@ func encodeScan(releaseID string, scan factory.Scan) (scanRow, error) {
 		return scanRow{}, err
 	}
 	counts, err := json.Marshal(scan.Counts())
-	return scanRow{ReleaseID: releaseID, At: scan.At, Scanner: scan.Scanner, Database: string(database), Packages: scan.Packages, Counts: string(counts)}, err
+	if err != nil {
+		return scanRow{}, err
+	}
+	unseen, err := json.Marshal(append([]string{}, scan.NotLookedAt...))
+	return scanRow{ReleaseID: releaseID, At: scan.At, Scanner: scan.Scanner, Database: string(database), Packages: scan.Packages, Counts: string(counts), NotLookedAt: string(unseen)}, err
 }
 
 func scanned(s factory.Scan) bool { return s.Scanner != "" || !s.At.IsZero() || len(s.Findings) > 0 }
@@ -231,5 +238,11 @@ func proper(s factory.Scan) (factory.Scan, error) {
 		}
 	}
 	s.Findings = factory.MergeFindings(s.Findings)
+	var unseen []string // nil when there are none
+	for _, name := range s.NotLookedAt {
+		unseen = append(unseen, clean(name))
+	}
+	slices.Sort(unseen)
+	s.NotLookedAt = slices.Compact(unseen)
 	return s, nil
 }

@@ -22,7 +22,8 @@ type LockedImage struct {
 // release. newest are images with locks as Solve makes them now: an older lock has older changelogs, which do not know the
 // newest fixes. Of each source package one small binary package is fetched, once: s.Cache keeps its changelog.
 //
-// A source whose changelog cannot be had is named in Missing, and a warning says why. Errors: ErrUnavailable or
+// A source whose changelog was read is named in Known; one whose changelog cannot be had in Missing, and a warning says why. Updated
+// is the date of the security suite, the one that fixes come by: another suite that is newer does not make it look fresh. Errors: ErrUnavailable or
 // ErrUnverified when a Release file or every changelog of a release cannot be had, ErrInvalid when an image is of another
 // family than Debian or its archives are unknown.
 func (s Solver) Advisories(ctx context.Context, newest []LockedImage) ([]factory.Advisories, error) {
@@ -119,17 +120,25 @@ func (s Solver) suites(images []LockedImage) (all []source, files map[string]fac
 	return all, files, nil
 }
 
-// updated is the newest date of the suites that are not limited to some packages, or of all when there are no others.
-func updated(srcs []source, rels []suiteState) (newest time.Time) {
+// updated is the date of the security suite, of the oldest when there are several. Without one it is the newest date of the suites
+// that are not limited to some packages, or of all when there are no others.
+func updated(srcs []source, rels []suiteState) time.Time {
+	var security, general []suiteState
 	for i, r := range rels {
-		if len(srcs[i].Only) == 0 && r.Date.After(newest) {
-			newest = r.Date
+		if len(srcs[i].Only) > 0 {
+			continue
+		}
+		if general = append(general, r); strings.HasSuffix(srcs[i].Suite, "-security") {
+			security = append(security, r)
 		}
 	}
-	if newest.IsZero() {
-		newest = slices.MaxFunc(rels, byDate).Date
+	switch {
+	case len(security) > 0:
+		return slices.MinFunc(security, byDate).Date
+	case len(general) > 0:
+		return slices.MaxFunc(general, byDate).Date
 	}
-	return newest
+	return slices.MaxFunc(rels, byDate).Date
 }
 
 // newestOfSources groups the packages of the newest version of each source, sorted by source; the smallest package first.
@@ -171,7 +180,7 @@ type changelogOf struct {
 	entries         []entry
 }
 
-// readLogs parses the changelogs and counts in a which there are and which not.
+// readLogs parses the changelogs and notes in a which there are and which not.
 func readLogs(groups [][]factory.Package, texts [][]byte, a *factory.Advisories) (logs []changelogOf) {
 	for i, g := range groups {
 		log := changelogOf{source: sourceOf(g[0]), version: sourceVersionOf(g[0])}
@@ -182,6 +191,7 @@ func readLogs(groups [][]factory.Package, texts [][]byte, a *factory.Advisories)
 		}
 		if own {
 			a.Sources++
+			a.Known = append(a.Known, log.source)
 			logs = append(logs, log)
 		} else {
 			a.Missing = append(a.Missing, log.source)

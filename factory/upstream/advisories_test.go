@@ -18,7 +18,7 @@ func TestAdvisories(t *testing.T) {
 	n.publishAll(day.AddDate(0, 0, 2))
 	first := n.locked()
 	a := n.read(first)
-	if facts(a) != bothFacts || a.Sources != 2 || a.Missing != nil || a.Distro != bookworm || !a.Updated.Equal(day.AddDate(0, 0, 2)) {
+	if facts(a) != bothFacts || a.Sources != 2 || !slices.Equal(a.Known, []string{"aa", "bb"}) || a.Missing != nil || a.Distro != bookworm || !a.Updated.Equal(day.AddDate(0, 0, 2)) {
 		t.Errorf("%+v", a)
 	}
 	if f := a.List[1]; f.Title != "overflow" || !f.Date.Equal(time.Date(2020, 7, 2, 10, 0, 0, 0, time.UTC)) {
@@ -37,7 +37,7 @@ func TestAdvisories(t *testing.T) {
 	n.img.Distro, n.img.Name = bookworm, "other"
 	other := n.locked()
 	a = n.read(first, second, other, first)
-	if facts(a) != bothFacts+", bb DEBSEC-bb-3 3" || a.Sources != 3 || !a.Updated.Equal(day.AddDate(0, 0, 3)) {
+	if facts(a) != bothFacts+", bb DEBSEC-bb-3 3" || a.Sources != 3 || !slices.Equal(a.Known, []string{"aa", "bb", "cc"}) || !a.Updated.Equal(day.AddDate(0, 0, 3)) {
 		t.Errorf("%+v", a)
 	}
 	if got := n.fetched(); !slices.Equal(got, []string{"bb_3_amd64.deb", "cc_1_amd64.deb"}) {
@@ -67,6 +67,43 @@ func TestAdvisoriesOfReleases(t *testing.T) {
 	}
 }
 
+// How old advisories are is how old the suite is that fixes come by.
+func TestAdvisoriesAge(t *testing.T) {
+	t.Parallel()
+	suites := func(names ...string) (srcs []source) {
+		for _, n := range names {
+			name, only := strings.CutSuffix(n, "!")
+			s := source{Archive: factory.Archive{ID: "debian", Suite: name}}
+			if only {
+				s.Only = []string{"guide"}
+			}
+			srcs = append(srcs, s)
+		}
+		return srcs
+	}
+	for _, c := range []struct {
+		suites string
+		days   []int
+		want   int
+	}{
+		{"bookworm bookworm-security", []int{5, 2}, 2}, // another suite that is fresh says nothing of the fixes
+		{"bookworm-security bookworm", []int{5, 2}, 5},
+		{"bookworm-security bookworm bookworm-security", []int{5, 9, 3}, 3},
+		{"bookworm bookworm-updates", []int{2, 5}, 5},
+		{"bookworm bookworm-updates trixie!", []int{2, 5, 9}, 5},
+		{"bookworm trixie-security!", []int{2, 9}, 2}, // of a few packages
+		{"trixie! sid!", []int{2, 5}, 5},
+	} {
+		var rels []suiteState
+		for _, d := range c.days {
+			rels = append(rels, suiteState{releaseFile: releaseFile{Date: day.AddDate(0, 0, d)}})
+		}
+		if got := updated(suites(strings.Fields(c.suites)...), rels); !got.Equal(day.AddDate(0, 0, c.want)) {
+			t.Errorf("%s of %v: %s", c.suites, c.days, got)
+		}
+	}
+}
+
 // The documentation of a package may lie under another package's name in the same file.
 func TestAdvisoriesLinkedWithin(t *testing.T) {
 	t.Parallel()
@@ -90,7 +127,7 @@ func TestAdvisoriesLinkedWithin(t *testing.T) {
 	n.pkgs["cc"] = pkg{name: "cc", version: "1", tree: away}
 	n.img.Packages.Include = append(n.img.Packages.Include, "cc")
 	n.publishAll(day)
-	if a := n.read(n.locked()); facts(a) != bothFacts+", bb CVE-2020-0003 2+deb12u1" || !slices.Equal(a.Missing, []string{"cc"}) {
+	if a := n.read(n.locked()); facts(a) != bothFacts+", bb CVE-2020-0003 2+deb12u1" || !slices.Equal(a.Known, []string{"aa", "bb"}) || !slices.Equal(a.Missing, []string{"cc"}) {
 		t.Errorf("%+v", a)
 	}
 	if got := n.warnings(); len(got) != 1 || got[0] != "the advisories of debian 12 lack 1 of 3 sources (cc)" {

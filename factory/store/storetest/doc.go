@@ -35,6 +35,7 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"findings remembered":  findingsRemembered,
 		"findings closed":      findingsClosed,
 		"findings by weaker":   findingsByWeaker,
+		"findings not seen":    findingsNotLookedAt,
 		"findings of older":    findingsOfOlder,
 		"findings and clocks":  findingsAndClocks,
 		"findings asked for":   findingsAskedFor,
