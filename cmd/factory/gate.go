@@ -212,14 +212,19 @@ func (c *command) printFindings(all []standing, rows []finding) error {
 	if err := c.table([]string{"SEVERITY", "VULNERABILITY", "PACKAGE", "INSTALLED", "FIXED IN", "IMAGE", "ENV", "FIRST SEEN", "DUE", "STATE"}, text); err != nil {
 		return err
 	}
-	packages, data, releases := 0, map[string]bool{}, map[string]bool{}
+	packages, unseen, data, releases := 0, 0, map[string]bool{}, map[string]bool{}
 	for _, s := range all {
 		if !releases[s.Release.ID] { // one may be in several environments
 			packages += s.Scan.Packages
+			unseen += len(s.Scan.NotLookedAt)
 		}
 		releases[s.Release.ID], data[s.Scan.Database.String()] = true, true
 	}
-	fmt.Fprintf(c.w.Stderr, "%s in %s with %d packages; data: %s\n", count(len(rows), "line"), count(len(releases), "release"), packages, cmp.Or(strings.Join(sortedKeys(data), "; "), "none"))
+	notSeen := ""
+	if unseen > 0 {
+		notSeen = fmt.Sprintf(" and %d NOT looked at", unseen)
+	}
+	fmt.Fprintf(c.w.Stderr, "%s in %s with %d packages%s; data: %s\n", count(len(rows), "line"), count(len(releases), "release"), packages, notSeen, cmp.Or(strings.Join(sortedKeys(data), "; "), "none"))
 	return nil
 }
 

@@ -233,7 +233,7 @@ func (c *command) printRelease(r factory.Release) error {
 		line("proven", e.Name()+": "+e.Score().String())
 	}
 	if r.Scan.Packages > 0 {
-		line("scanned", fmt.Sprintf("%s in %d packages; %s, %s", cmp.Or(severities(r.Scan.Counts()), "nothing found"), r.Scan.Packages, r.Scan.Scanner, r.Scan.Database))
+		line("scanned", fmt.Sprintf("%s in %d packages, %d not looked at; %s, %s", cmp.Or(severities(r.Scan.Counts()), "nothing found"), r.Scan.Packages, len(r.Scan.NotLookedAt), r.Scan.Scanner, r.Scan.Database))
 	}
 	for _, d := range r.Documents {
 		line("kept", fmt.Sprintf("%s %s %s", d.Kind, d.Name, d.Digest.Short()))

@@ -40,13 +40,15 @@ next to them when it differs in data from what was attested last, or that is a d
 
 // rescanned is what a rescan found in one release.
 type rescanned struct {
-	Image    string                   `json:"image"`
-	Release  string                   `json:"release"`
-	Ref      string                   `json:"ref"`
-	Packages int                      `json:"packages"`
-	Findings map[factory.Severity]int `json:"findings"`
-	Note     string                   `json:"note,omitempty"`
-	Error    string                   `json:"error,omitempty"`
+	Image    string `json:"image"`
+	Release  string `json:"release"`
+	Ref      string `json:"ref"`
+	Packages int    `json:"packages"` // that were looked at
+	// NotLookedAt are packages that the data knows nothing about.
+	NotLookedAt []string                 `json:"notLookedAt,omitempty"`
+	Findings    map[factory.Severity]int `json:"findings"`
+	Note        string                   `json:"note,omitempty"`
+	Error       string                   `json:"error,omitempty"`
 }
 
 // errNoSBOM is about releases that were made before there were SBOMs.
@@ -111,7 +113,7 @@ func (c *command) rescanAll(ctx context.Context, releases []factory.Release) (ro
 			scan, err := c.rescanOne(ctx, r)
 			mu.Lock()
 			defer mu.Unlock()
-			rows[i] = rescanned{Image: r.Image, Release: r.ID, Ref: r.Tagged(), Packages: scan.Packages, Findings: scan.Counts()}
+			rows[i] = rescanned{Image: r.Image, Release: r.ID, Ref: r.Tagged(), Packages: scan.Packages, NotLookedAt: scan.NotLookedAt, Findings: scan.Counts()}
 			switch {
 			case errors.Is(err, errNoSBOM):
 				rows[i].Note = "not looked at: " + errNoSBOM.Error()
@@ -138,6 +140,9 @@ func (c *command) printRescan(rows []rescanned, data factory.Database, took time
 		found := cmp.Or(firstLine(r.Error), r.Note, severities(r.Findings), "none")
 		if r.Error == "" && r.Note == "" {
 			looked++
+		}
+		if n := len(r.NotLookedAt); n > 0 {
+			found += fmt.Sprintf("; %d packages NOT looked at", n)
 		}
 		text = append(text, []string{r.Image, r.Ref, fmt.Sprint(r.Packages), found})
 	}

@@ -86,14 +86,16 @@ type imageView struct {
 	Findings   map[factory.Severity]int `json:"findings"`
 	Unfixed    int                      `json:"unfixed"` // of these, without a fix
 	Waived     int                      `json:"waived"`
-	Packages   int                      `json:"packages"`
-	Database   factory.Database         `json:"database"`
-	Scanned    time.Time                `json:"scanned"`
-	Pass       bool                     `json:"pass"` // by today's gate
-	Blocking   []factory.Reason         `json:"blocking,omitempty"`
-	Next       *factory.Reason          `json:"next,omitempty"` // the next deadline
-	Compliance []scoreView              `json:"compliance"`
-	EndOfLife  factory.Date             `json:"endOfLife"`
+	Packages   int                      `json:"packages"` // that were looked at
+	// NotLookedAt are packages that the data knows nothing about.
+	NotLookedAt []string         `json:"notLookedAt,omitempty"`
+	Database    factory.Database `json:"database"`
+	Scanned     time.Time        `json:"scanned"`
+	Pass        bool             `json:"pass"` // by today's gate
+	Blocking    []factory.Reason `json:"blocking,omitempty"`
+	Next        *factory.Reason  `json:"next,omitempty"` // the next deadline
+	Compliance  []scoreView      `json:"compliance"`
+	EndOfLife   factory.Date     `json:"endOfLife"`
 
 	// RevokedNewer is set when a newer release was there and is revoked: somebody may still run it.
 	RevokedNewer *factory.Entry `json:"revokedNewer,omitempty"`
@@ -188,7 +190,7 @@ func lastNight(ctx context.Context, db *store.Store) (*runView, error) {
 func (s standing) view(now time.Time) imageView {
 	r := s.Release
 	v := imageView{Image: r.Image, Env: s.Entry.Env, Owner: s.Evidence.Image.Owner, Release: r.ID, Ref: r.Repository + ":" + s.Entry.Tag.String(), Digest: r.Digest,
-		Released: r.Created, Since: s.Entry.At, DriftHours: s.drift(now).Hours(), Findings: s.Scan.Counts(), Waived: len(s.Decision.Waived), Packages: s.Scan.Packages,
+		Released: r.Created, Since: s.Entry.At, DriftHours: s.drift(now).Hours(), Findings: s.Scan.Counts(), Waived: len(s.Decision.Waived), Packages: s.Scan.Packages, NotLookedAt: s.Scan.NotLookedAt,
 		Database: s.Scan.Database, Scanned: s.Scan.At, Pass: s.Decision.Pass, Blocking: s.Decision.Blocking(), Next: s.Decision.Next(), EndOfLife: s.Evidence.Image.EndOfLife, now: now}
 	for _, f := range s.Scan.Findings {
 		if f.Fixed == "" {
@@ -222,9 +224,12 @@ func (v imageView) Found() string {
 	case v.Scanned.IsZero():
 		return "never scanned"
 	case text == "":
-		return fmt.Sprintf("none in %d packages", v.Packages)
+		text = fmt.Sprintf("none in %d packages", v.Packages)
 	case v.Unfixed > 0:
 		text += fmt.Sprintf(" (%d without a fix)", v.Unfixed)
+	}
+	if n := len(v.NotLookedAt); n > 0 {
+		text += fmt.Sprintf(", %d NOT looked at", n)
 	}
 	return text
 }

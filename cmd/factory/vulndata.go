@@ -222,6 +222,9 @@ func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool
 func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs scanner.Databases, set definition.Set, locks map[string]factory.Lock, origin string) (string, factory.Database, error) {
 	fail := func(err error) (string, factory.Database, error) { return "", factory.Database{}, err }
 	advisories, err := c.readAdvisories(ctx, set, locks)
+	if err == nil && missing(advisories) > 0 { // perhaps a connection was cut
+		advisories, err = c.readAdvisories(ctx, set, locks)
+	}
 	if err != nil {
 		return fail(fmt.Errorf("advisories from the archives: %w", err))
 	}
@@ -233,12 +236,23 @@ func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs sc
 	if _, err := g.Build(ctx, tmp, advisories); err != nil {
 		return fail(err)
 	}
+	if n := missing(advisories); n > 0 { // another origin than the next run looks for, which therefore tries again
+		origin += fmt.Sprintf(", without %s that could not be had", count(n, "changelog"))
+	}
 	if _, err := dbs.InstallDir(ctx, factory.ArchiveDatabase, origin, tmp, g.Check); err != nil {
 		return fail(err)
 	}
 	c.asked(dbs, "")
 	d, dir, err := dbs.Current(ctx)
 	return dir, d, err
+}
+
+// missing counts the changelogs that could not be had.
+func missing(advisories []factory.Advisories) (n int) {
+	for _, a := range advisories {
+		n += len(a.Missing)
+	}
+	return n
 }
 
 // askedFile is beside the databases of a kind. Its time is when newer data was last asked for, its content why there was none.
