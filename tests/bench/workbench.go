@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/proc"
 )
 
@@ -23,14 +24,19 @@ type workbench struct {
 	checkout string
 	work     string // removed at the end
 	both     string // repository with every image
-	one      string // repository with debian-12 only
+	one      string // repository with the subject only
 	state    string
 	address  string            // of the embedded registry
 	archives map[string]string // id → URL
 	rounds   int
+	direct   string           // the program that calls Trivy's library
+	made     []factory.RunJob // how each image came into the state, alone and for the first time
 }
 
-const subject = "debian-12" // the image that is measured alone
+const (
+	subject = "debian-12" // the image that is measured from its lock on
+	other   = "debian-13"
+)
 
 func prepare(ctx context.Context, base string, rounds int) (*workbench, error) {
 	if os.Geteuid() != 0 {
@@ -40,8 +46,10 @@ func prepare(ctx context.Context, base string, rounds int) (*workbench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(checkout, "bin", "factory")); err != nil {
-		return nil, fmt.Errorf("run in the checkout, after make build: %w", err)
+	for _, program := range []string{"factory", "factory-scanner", "buildkitd"} {
+		if _, err := os.Stat(filepath.Join(checkout, "bin", program)); err != nil {
+			return nil, fmt.Errorf("run in the checkout, after make build: %w", err)
+		}
 	}
 	b := &workbench{checkout: checkout, rounds: rounds}
 	if b.work, err = os.MkdirTemp(base, "factory-bench-"); err != nil {
@@ -49,7 +57,7 @@ func prepare(ctx context.Context, base string, rounds int) (*workbench, error) {
 	}
 	say("working in %s", b.work)
 	b.both, b.one, b.state = filepath.Join(b.work, "both"), filepath.Join(b.work, "one"), filepath.Join(b.work, ".factory-bench")
-	err = errors.Join(b.copyRepository(), b.takeToolbox(), b.freePort(), b.readArchives(ctx))
+	err = errors.Join(b.copyRepository(), b.takeToolbox(), b.freePort(), b.readArchives(ctx), b.buildDirect(ctx))
 	if err != nil {
 		_ = os.RemoveAll(b.work)
 		return nil, err
@@ -66,7 +74,6 @@ func (b *workbench) copyRepository() error {
 		}
 		errs = append(errs, copyFile(filepath.Join(b.checkout, "CODEOWNERS"), filepath.Join(dir, "CODEOWNERS")))
 	}
-	const other = "debian-13"
 	return errors.Join(errors.Join(errs...), os.RemoveAll(filepath.Join(b.one, "baseimages", other)),
 		dropLines(filepath.Join(b.one, "CODEOWNERS"), other), dropLines(filepath.Join(b.one, "baseimages", "owners.yaml"), other))
 }
