@@ -52,31 +52,41 @@ func TestDisturbedNights(t *testing.T) {
 			t.Errorf("recorded as %+v", run)
 		}
 	})
-	for _, step := range []struct {
-		name  factory.StepName
-		match func(factory.Event) bool
-	}{
-		{"resolve", began("debian-13", "resolve")}, {"build", settingUp}, {"harden", began("debian-13", "harden")}, {"pack", began("debian-13", "pack")},
-		{"test", began("debian-13", "test")}, {"sign", began("debian-13", "sign")}, {"publish", began("debian-13", "publish")}, {"record", began("debian-13", "record")},
-	} {
-		t.Run("kill -9 in "+string(step.name), func(t *testing.T) {
+	steps := []factory.StepName{"resolve", "build", "harden", "pack", "test", "prove", "scan", "gate", "sign", "publish", "record"}
+	for _, step := range steps {
+		t.Run("kill -9 in "+string(step), func(t *testing.T) {
 			night := p.start(t, "nightly")
-			night.await(t, string(step.name), step.match)
+			if step == factory.StepBuild {
+				night.await(t, "build", settingUp)
+			} else {
+				night.await(t, string(step), began("debian-13", step))
+			}
 			night.signal(t, syscall.SIGKILL)
 			if r := night.within(t, time.Minute); r.Exit != 128+9 {
 				t.Errorf("exit %d", r.Exit)
 			}
 			p.noDaemon(t)
 			p.serve(t)
-			if tags := p.sound(t, repository); len(tags) != 0 && step.name != factory.StepRecord && step.name != factory.StepPublish {
+			if tags := p.sound(t, repository); len(tags) != 0 && step != factory.StepRecord && step != factory.StepPublish {
 				t.Errorf("tagged already: %v", tags)
 			}
 		})
 	}
-	t.Run("completed", func(t *testing.T) {
-		job := nightOf(t, p.ok(t, "nightly", "--json")).job(t, "debian-13")
+	t.Run("completed, though its scanner is killed", func(t *testing.T) {
+		night := p.start(t, "nightly", "--json")
+		night.await(t, "pack", began("debian-13", "pack"))
+		scanner := night.child(t, "factory-scanner")
+		must(t, syscall.Kill(scanner, syscall.SIGSTOP)) // so that it is still at it when it is killed
+		night.await(t, "scan", began("debian-13", "scan"))
+		night.await(t, "the end of the tests", func(e factory.Event) bool { return e.Kind == factory.Finished && e.Step == factory.StepTest })
+		must(t, syscall.Kill(scanner, syscall.SIGKILL))
+		r := night.wait(t)
+		if r.Exit != 0 || !r.saw(warned("trying again with a new one")) {
+			t.Fatalf("exit %d: %s", r.Exit, r.said())
+		}
+		job := nightOf(t, r).job(t, "debian-13")
 		runs := p.runs(t)
-		for _, run := range runs[1:9] {
+		for _, run := range runs[1 : len(steps)+1] {
 			if run.State != factory.Interrupted || !strings.Contains(run.Verdict, "is gone; noticed by run ") {
 				t.Errorf("run %s: %s %q", run.ID, run.State, run.Verdict)
 			}

@@ -24,8 +24,13 @@ type plant struct {
 	Env              []string
 }
 
-// shared is what every story starts from: a fresh clone, with the toolbox made, before its first night.
+// shared is what every story starts from: a fresh clone, with the toolbox made, before its first night. FACTORY_TEST_RELEASED names
+// the folder shared of a run with FACTORY_TEST_KEEP=1: whoever writes a story need not wait for another first night.
 var shared = sync.OnceValues(func() (plant, error) {
+	if kept := os.Getenv("FACTORY_TEST_RELEASED"); kept != "" {
+		addr, err := os.ReadFile(filepath.Join(kept, "addr"))
+		return plant{Dir: filepath.Join(kept, "repo"), State: filepath.Join(kept, "state"), Addr: string(addr)}, err
+	}
 	p := plant{Dir: filepath.Join(scratch, "shared", "repo"), State: filepath.Join(scratch, "shared", "state")}
 	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir)); err != nil {
 		return p, err
@@ -37,7 +42,7 @@ var shared = sync.OnceValues(func() (plant, error) {
 	}
 	addr, err := freeAddr()
 	p.Addr = addr
-	return p, err
+	return p, cmp.Or(err, os.WriteFile(filepath.Join(scratch, "shared", "addr"), []byte(addr), 0o644))
 })
 
 // copyRepository is git clone of what the factory reads, with whatever is not committed yet.
@@ -112,6 +117,29 @@ func newPlant(t *testing.T) plant {
 	var err error
 	p.Addr, err = freeAddr()
 	must(t, err)
+	return p
+}
+
+// again is the shared installation as its first night left it, once more: the same releases at the same address, and nothing
+// that is done here is done there. Toolbox and build cache are the shared ones. It takes seconds.
+func again(t *testing.T) plant {
+	t.Helper()
+	from := released(t)
+	dir := t.TempDir()
+	p := plant{Dir: filepath.Join(dir, "repo"), State: filepath.Join(dir, "state"), Addr: from.Addr}
+	must(t, os.Mkdir(p.State, 0o700))
+	copied := [][2]string{{from.Dir, p.Dir}}
+	for _, part := range []string{"archives", "vulnerabilities", "keys", "registry", "factory.db"} {
+		copied = append(copied, [2]string{filepath.Join(from.State, part), filepath.Join(p.State, part)})
+	}
+	for _, c := range copied {
+		if out, err := exec.Command("cp", "-a", c[0], c[1]).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for _, part := range []string{"toolbox", "buildkit"} {
+		must(t, os.Symlink(filepath.Join(from.State, part), filepath.Join(p.State, part)))
+	}
 	return p
 }
 
@@ -194,6 +222,11 @@ func (n night) job(t testing.TB, image string) factory.RunJob {
 	}
 	t.Fatalf("no job for %s in %+v", image, n)
 	return factory.RunJob{}
+}
+
+// kept reports whether a night left an image as it is; it may have looked it up in newer vulnerability data.
+func kept(j factory.RunJob) bool {
+	return (j.Action == factory.Keep || j.Action == factory.Rescan) && j.Ref == "" && j.Error == ""
 }
 
 // nightOf reads the night that a run printed.

@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +172,24 @@ func (p *process) within(t testing.TB, limit time.Duration) result {
 		t.Fatalf("factory %v did not end in %s:\n%s", p.args, limit, p.result.said())
 	}
 	return p.result
+}
+
+// child is the process of such a name that the program has started.
+func (p *process) child(t testing.TB, name string) (pid int) {
+	t.Helper()
+	eventually(t, name+" to run", time.Minute, func() bool {
+		all, err := filepath.Glob("/proc/[0-9]*/stat")
+		must(t, err)
+		for _, file := range all {
+			b, _ := os.ReadFile(file) // 12 (name) S 1 ...
+			var parent int
+			if _, err := fmt.Sscanf(string(b), "%d ("+name+") %1s %d", &pid, new(string), &parent); err == nil && parent == p.cmd.Process.Pid {
+				return true
+			}
+		}
+		return false
+	})
+	return pid
 }
 
 // signal sends a signal to the program alone, not to what it started.

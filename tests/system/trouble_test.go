@@ -113,7 +113,7 @@ func TestPostgresAndAnExistingBuildService(t *testing.T) {
 	}
 	again := nightOf(t, p.ok(t, "nightly", "--json"))
 	for _, image := range images {
-		if again.job(t, image).Action != factory.Keep {
+		if !kept(again.job(t, image)) {
 			t.Errorf("%+v", again.job(t, image))
 		}
 	}
