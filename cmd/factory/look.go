@@ -66,6 +66,15 @@ func (c *command) definitions() (definition.Set, error) {
 	return set, nil
 }
 
+// defined is an error when no definition has this name, not even one that is not in order.
+func (c *command) defined(image string) error {
+	set, problems := definition.Load(c.cfg.Dir)
+	if _, err := set.Image(image); err != nil && !slices.Contains(set.Broken, image) {
+		return errors.Join(err, problems)
+	}
+	return nil
+}
+
 // release is the recorded release that ref names.
 func (c *command) release(ctx context.Context, ref string) (factory.Release, error) {
 	db, err := c.store(ctx)
@@ -99,9 +108,8 @@ func newReleases(mk maker) *cobra.Command {
 			return err
 		}
 		if len(list) == 0 && len(args) == 1 {
-			set, problems := definition.Load(c.cfg.Dir)
-			if _, err := set.Image(args[0]); err != nil && !slices.Contains(set.Broken, args[0]) {
-				return errors.Join(err, problems)
+			if err := c.defined(args[0]); err != nil {
+				return err
 			}
 		}
 		if c.JSON {

@@ -287,9 +287,8 @@ func newLedger(mk maker) *cobra.Command {
 			return err
 		}
 		if len(entries) == 0 && len(args) == 1 {
-			set, problems := definition.Load(c.cfg.Dir)
-			if _, err := set.Image(args[0]); err != nil && !slices.Contains(set.Broken, args[0]) {
-				return errors.Join(err, problems)
+			if err := c.defined(args[0]); err != nil {
+				return err
 			}
 		}
 		if c.JSON {
