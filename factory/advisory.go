@@ -2,26 +2,29 @@ package factory
 
 import "time"
 
-// Advisory says which version of a source package fixed a vulnerability in a release of a distribution.
+// Advisory says which version of a package fixed a vulnerability in a release of a distribution: of Debian a source package, as
+// its changelog says; of an RPM family a binary package, as its repository's updateinfo says.
 type Advisory struct {
-	Source        string    `json:"source"`        // source package
-	Vulnerability string    `json:"vulnerability"` // CVE-2026-1234, GHSA-...; DEBSEC-<source>-<version> where an upload names none
-	Fixed         string    `json:"fixed"`         // source version
-	Date          time.Time `json:"date"`          // of the changelog entry that fixed it, UTC
+	Source        string    `json:"source"`        // source package; of RPM the binary package
+	Vulnerability string    `json:"vulnerability"` // CVE-2026-1234, GHSA-...; DEBSEC-<source>-<version>, or ID, where none is named
+	Fixed         string    `json:"fixed"`         // its version
+	Date          time.Time `json:"date"`          // of the changelog entry or advisory that fixed it, UTC
 	Title         string    `json:"title,omitempty"`
+	ID            string    `json:"id,omitempty"`       // RHSA-2026:1234, ALAS2023-2026-123; empty for changelogs
+	Severity      Severity  `json:"severity,omitempty"` // as the advisory says; empty = it does not
 }
 
-// Advisories are what the changelogs of one distribution release's packages say.
+// Advisories are what the archives of one distribution release say themselves: in their packages' changelogs, or in updateinfo.
 type Advisories struct {
 	Distro Distro `json:"distro"`
 	// Updated is the Date of the security suite's signed Release file, the oldest where there are several such suites; of the newest
-	// suite where there is none.
+	// suite where there is none. Of RPM repositories it is the revision of their metadata, likewise the oldest of those with updateinfo.
 	Updated time.Time `json:"updated"`
-	Sources int       `json:"sources"` // how many source packages were looked into: as many as are Known
-	// Known are the source packages whose changelogs were read, sorted. Of any other nothing is known, which is not the same as that
-	// nothing is wrong with it.
+	Sources int       `json:"sources"` // how many packages were looked into: as many as are Known
+	// Known are the packages (in Advisory.Source's sense) whose changelogs were read, or whose repository has updateinfo, sorted. Of
+	// any other nothing is known, which is not the same as that nothing is wrong with it.
 	Known []string `json:"known,omitempty"`
-	// Missing are the source packages whose changelog was looked for and could not be had, sorted.
+	// Missing are the packages whose changelog or updateinfo was looked for and could not be had, sorted.
 	Missing []string   `json:"missing,omitempty"`
 	List    []Advisory `json:"list"` // sorted by source and vulnerability
 }

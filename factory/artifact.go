@@ -21,6 +21,9 @@ type Step struct {
 	Dir   string   // empty = /
 	// Files appear read-only at their absolute paths while the step runs and leave no trace.
 	Files map[string]File
+	// Secrets appear as files at their absolute paths while the step runs, with the content that a file of this machine has at
+	// that time: path in the step → file here. Neither path nor content here is part of the step, its cache or its output.
+	Secrets map[string]string
 	// Toolbox mounts the toolbox read-only at /.toolbox.
 	Toolbox bool
 	// InToolbox makes the toolbox the root filesystem that the command sees, and mounts Root at TargetMount, writable.

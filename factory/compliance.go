@@ -111,6 +111,9 @@ type Compliance struct {
 	Method        []string     `json:"method"`        // what was changed so that it measures, a sentence each
 	Canaries      []string     `json:"canaries"`      // rules that had to fail on planted files, and did
 	Evaluations   []Evaluation `json:"evaluations"`   // sorted: platform, view, level
+	// NoContent says why nothing could be evaluated: no benchmark content exists for the distribution. Nothing else is set then
+	// but Tool and Method. It is never said of an evaluation that went wrong.
+	NoContent string `json:"noContent,omitempty"`
 }
 
 // Find returns the evaluation of a view and level on a platform, nil when there is none. The zero platform means the first.

@@ -28,6 +28,8 @@ type Policy struct {
 	Unknown Severity `json:"unknown"`
 	// Compliance are floors; an evaluation that a floor names must exist.
 	Compliance []Floor `json:"compliance,omitempty"`
+	// NoContent is what happens to an image for whose distribution no benchmark content exists: warn or block; empty = block.
+	NoContent string `json:"noContent,omitempty"`
 	// Tests demands that acceptance tests ran and all passed.
 	Tests bool `json:"tests"`
 	// Committed demands that the inputs are committed.
@@ -41,8 +43,10 @@ type Policy struct {
 
 // Floor is the least that an evaluation may reach.
 type Floor struct {
-	View  View `json:"view"`
-	Level int  `json:"level"`
+	// Family limits the floor to one family of distributions, and takes the place of one without for it; empty = all others.
+	Family string `json:"family,omitempty"`
+	View   View   `json:"view"`
+	Level  int    `json:"level"`
 	// MaxFail is how many rules may fail or stay undecided; waived ones do not count.
 	MaxFail int `json:"maxFail"`
 	// MinApplicable is how many rules must at least apply: an evaluation of nothing proves nothing.

@@ -18,8 +18,11 @@ type Image struct {
 	Distro    Distro    `json:"distro"`
 	EndOfLife Date      `json:"endOfLife"`
 	Archives  []Archive `json:"archives"`
-	// Keyring is the file below /usr/share/keyrings in the toolbox whose keys must have signed every archive.
-	Keyring   string     `json:"keyring"`
+	// Keyring is the file below /usr/share/keyrings in the toolbox whose keys must have signed every archive; Deb only.
+	Keyring string `json:"keyring"`
+	// Keys are those whose signature every package must have, and every repository's metadata unless its archive says
+	// otherwise; RPM only.
+	Keys      []Key      `json:"keys,omitempty"`
 	Packages  Packages   `json:"packages"`
 	Platforms []Platform `json:"platforms"` // sorted, at least one
 	Users     []User     `json:"users,omitempty"`
@@ -39,14 +42,31 @@ type Distro struct {
 	Family   string `json:"family"`  // debian
 	Release  string `json:"release"` // 12
 	Codename string `json:"codename,omitempty"`
+	// Releasever is what $releasever stands for where that is not the release: "latest", or "2023.9.20251110".
+	Releasever string `json:"releasever,omitempty"`
 }
 
-// Archive is one suite of a package archive. The host is never part of a definition: the id is resolved to a
-// URL by configuration.
+// Key is an OpenPGP key that the definition pins.
+type Key struct {
+	File        string `json:"file"`        // below baseimages/keys: redhat-9.asc
+	Fingerprint string `json:"fingerprint"` // of the primary key, upper-case hex
+	Armored     string `json:"armored"`     // the file's text
+}
+
+// Archive is one suite of a package archive, or one of its RPM repositories. The host is never part of a definition: the id
+// is resolved to a URL by configuration.
 type Archive struct {
-	ID         string   `json:"id"`    // debian, debian-security
-	Suite      string   `json:"suite"` // bookworm-security
-	Components []string `json:"components"`
+	ID         string   `json:"id"`         // debian, debian-security, redhat-ubi
+	Suite      string   `json:"suite"`      // bookworm-security; of RPM the repository's name: baseos
+	Components []string `json:"components"` // Deb only
+	// Path is the folder of an RPM repository below the archive's URL. $releasever and $basearch stand for the distribution's
+	// version and the platform's machine.
+	Path string `json:"path,omitempty"`
+	// MirrorList is, instead of Path, a file below the archive's URL whose first line is the URL of the repository. That must
+	// be below the archive's URL too. The same variables count.
+	MirrorList string `json:"mirrorList,omitempty"`
+	// UnsignedMetadata accepts a repository whose repomd.xml nobody signs; its packages must be signed all the same. RPM only.
+	UnsignedMetadata bool `json:"unsignedMetadata,omitempty"`
 	// Only limits the suite to the packages named; empty means all.
 	Only []string `json:"only,omitempty"`
 	// AllowExpired accepts a Release file past its Valid-Until. It needs Only.
@@ -60,8 +80,11 @@ type Packages struct {
 	Essential bool     `json:"essential"`
 	Include   []string `json:"include,omitempty"`
 	Exclude   []string `json:"exclude,omitempty"`
+	// Modules are the streams that are enabled in modular RPM repositories: nodejs:20. Packages of other streams do not exist.
+	Modules []string `json:"modules,omitempty"`
 	// OmitPaths and KeepPaths are dpkg path-exclude and path-include globs (absolute). Files that match OmitPaths and
-	// not KeepPaths are never unpacked, here or in a child image.
+	// not KeepPaths are never unpacked, here or in a child image. For RPM, OmitPaths are whole folders, /usr/share/man/*, and
+	// there are no KeepPaths.
 	OmitPaths []string `json:"omitPaths,omitempty"`
 	KeepPaths []string `json:"keepPaths,omitempty"`
 }

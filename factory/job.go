@@ -14,6 +14,7 @@ const (
 	Rebuild Action = "rebuild"
 	Keep    Action = "keep"
 	Rescan  Action = "rescan" // kept, and looked at again with today's vulnerability data
+	Skip    Action = "skip"   // not set up where this runs; the reason says what is missing
 	Fail    Action = "fail"   // its inputs could not be read or locked; the reason says why
 )
 

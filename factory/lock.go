@@ -21,8 +21,10 @@ type Lock struct {
 	Image  string `json:"image"`
 	// Definition is the digest of what was asked of the solver (archives, packages, platforms).
 	Definition Digest `json:"definition"`
+	// Release is the distribution's own version where a release has many, as its packages say: 2023.9.20251110.
+	Release string `json:"release,omitempty"`
 	// Timestamp is the instant given to everything the build itself makes, in UTC, to the second: the newest Date
-	// of the archives' Release files when this set was first seen.
+	// of the archives' Release files, or of the repositories' metadata, when this set was first seen.
 	Timestamp time.Time `json:"timestamp"`
 	// Digest pins the image that this lock makes; only the toolbox has one.
 	Digest    Digest            `json:"digest,omitempty"`
@@ -40,20 +42,28 @@ type LockedPlatform struct {
 // Package is one binary package at one version.
 type Package struct {
 	Name          string `json:"name"`
-	Version       string `json:"version"` // EVR; for Debian [epoch:]upstream[-revision]
-	Arch          string `json:"arch"`    // the archive's name: amd64, all
+	Version       string `json:"version"` // EVR; for Debian [epoch:]upstream[-revision], for RPM [epoch:]version-release
+	Arch          string `json:"arch"`    // the archive's name: amd64, all; x86_64, noarch
 	Source        string `json:"source,omitempty"`
 	SourceVersion string `json:"sourceVersion,omitempty"` // empty = Version
 	Archive       string `json:"archive"`                 // archive id
+	Repository    string `json:"repository,omitempty"`    // of several in an archive: baseos; RPM only
 	Path          string `json:"path"`                    // below the archive's URL
 	Size          int64  `json:"size"`                    // bytes
 	SHA256        Digest `json:"sha256"`
 }
 
-// Purl returns the package URL of p for a distribution family, e.g. pkg:deb/debian/bash@5.2.15-2?arch=amd64.
+// Purl returns the package URL of p in a distribution: pkg:deb/debian/bash@5.2.15-2?arch=amd64&distro=debian-12,
+// pkg:rpm/redhat/bash@5.1.8-9.el9?arch=x86_64&distro=redhat-9. An RPM's epoch is a qualifier.
 func (p Package) Purl(d Distro) string {
-	esc := strings.NewReplacer("%", "%25", "+", "%2B", ":", "%3A", "~", "~", " ", "%20").Replace
-	return fmt.Sprintf("pkg:deb/%s/%s@%s?arch=%s&distro=%s-%s", d.Family, esc(p.Name), esc(p.Version), p.Arch, d.Family, d.Release)
+	esc := strings.NewReplacer("%", "%25", "+", "%2B", ":", "%3A", "~", "~", "^", "%5E", " ", "%20").Replace
+	version, epoch := p.Version, ""
+	if d.Format() == RPM {
+		if e, rest, ok := strings.Cut(version, ":"); ok {
+			version, epoch = rest, "&epoch="+e
+		}
+	}
+	return fmt.Sprintf("pkg:%s/%s/%s@%s?arch=%s&distro=%s-%s%s", cmp.Or(d.Format(), Deb), d.Family, esc(p.Name), esc(version), p.Arch, d.Family, d.Release, epoch)
 }
 
 // For returns the package set of a platform, nil when the lock has none.

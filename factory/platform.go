@@ -28,6 +28,17 @@ func (p Platform) String() string {
 	return p.OS + "/" + p.Architecture
 }
 
+// Machine is what the kernel, rpm and dnf call the architecture: x86_64, aarch64.
+func (p Platform) Machine() string {
+	switch p.Architecture {
+	case "amd64":
+		return "x86_64"
+	case "arm64":
+		return "aarch64"
+	}
+	return p.Architecture
+}
+
 // MarshalText returns String.
 func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 

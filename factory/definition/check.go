@@ -11,6 +11,7 @@ import (
 // checkParts finds what no single value shows and what is wrong whatever else an image is made of.
 func (l *loader) checkParts(f imageFile) {
 	l.checkArchives(f.Archives)
+	l.checkFormat(f)
 	p := f.Packages
 	for _, e := range p.Exclude {
 		if i := slices.IndexFunc(p.Include, func(t text) bool { return t.Value == e.Value }); i >= 0 {
@@ -25,6 +26,7 @@ func (l *loader) checkImage(f imageFile) {
 	if p := f.Packages; !p.Essential && len(p.Include) == 0 {
 		l.problems.add(p.Where, "set essential: true, or include packages", "packages: nothing is to be installed")
 	}
+	l.checkComplete(f)
 	if f.Kind.Value == string(factory.KindBase) {
 		l.checkBase(f)
 	} else if f.Hardening.Where.Line > 0 {

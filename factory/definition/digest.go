@@ -11,19 +11,22 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// Digest is the digest of exactly what the archive's solver is asked: archives, keyring, packages in and out, platforms
+// Digest is the digest of exactly what the archive's solver is asked: archives, keys, packages in and out, platforms
 // and distribution. The order of archives counts, that of names does not.
 func Digest(img factory.Image) factory.Digest {
 	question := struct {
 		Distro    factory.Distro     `json:"distro"`
 		Archives  []factory.Archive  `json:"archives"`
 		Keyring   string             `json:"keyring"`
+		Keys      []factory.Key      `json:"keys,omitempty"`
+		Modules   []string           `json:"modules,omitempty"`
 		Essential bool               `json:"essential"`
 		Include   []string           `json:"include"`
 		Exclude   []string           `json:"exclude"`
 		Platforms []factory.Platform `json:"platforms"`
 	}{
 		Distro: img.Distro, Archives: slices.Clone(img.Archives), Keyring: img.Keyring, Essential: img.Packages.Essential,
+		Keys: img.Keys, Modules: unordered(img.Packages.Modules),
 		Include: unordered(img.Packages.Include), Exclude: unordered(img.Packages.Exclude), Platforms: slices.Clone(img.Platforms),
 	}
 	for i := range question.Archives {

@@ -11,7 +11,8 @@ type imageFile struct {
 	Distro    distroFile    `yaml:"distro" need:"yes" doc:"The release of the distribution."`
 	EndOfLife text          `yaml:"endOfLife" is:"date" doc:"The last day on which the distribution fixes vulnerabilities of this release. A base image needs it."`
 	Archives  []archiveFile `yaml:"archives" need:"yes" doc:"The suites that packages come from."`
-	Keyring   text          `yaml:"keyring" is:"keyring" need:"yes" doc:"File below /usr/share/keyrings of the toolbox whose keys must have signed every archive."`
+	Keyring   text          `yaml:"keyring" is:"keyring" doc:"File below /usr/share/keyrings of the toolbox whose keys must have signed every archive. Debian only, and needed there."`
+	Keys      []keyFile     `yaml:"keys" doc:"The keys that every package must be signed with, and the repositories' metadata. RPM families only, and needed there."`
 	Packages  packagesFile  `yaml:"packages" need:"yes" doc:"What is asked of the archive's solver; the solver decides the rest."`
 	Platforms []text        `yaml:"platforms" is:"platform" need:"yes" doc:"What the image is built for: linux/amd64, linux/arm64."`
 	Users     []userFile    `yaml:"users" doc:"Accounts that the image ships beyond the distribution's own."`
@@ -21,27 +22,40 @@ type imageFile struct {
 
 type distroFile struct {
 	Where    factory.Position
-	Family   text `yaml:"family" enum:"debian" need:"yes" doc:"The distribution."`
+	Family   text `yaml:"family" enum:"debian,redhat,amazon" need:"yes" doc:"The distribution."`
 	Release  text `yaml:"release" is:"release" need:"yes" doc:"Its release, in quotes: \"12\"."`
 	Codename text `yaml:"codename" is:"codename" doc:"The release's code name: bookworm."`
+	// A release such as Amazon Linux 2023 has versions of its own.
+	Releasever text `yaml:"releasever" is:"releasever" doc:"What $releasever stands for in the repositories' paths, when not the release: latest, or \"2023.9.20251110\". RPM families only."`
+}
+
+type keyFile struct {
+	Where       factory.Position
+	File        text `yaml:"file" is:"key" need:"yes" doc:"File in baseimages/keys with the armored public key."`
+	Fingerprint text `yaml:"fingerprint" is:"fingerprint" need:"yes" doc:"The key's fingerprint, 40 upper-case hexadecimal digits in quotes, as its owner publishes it."`
 }
 
 type archiveFile struct {
 	Where        factory.Position
 	ID           text   `yaml:"id" is:"archive" need:"yes" doc:"The archive's id; configuration says at which URL it is reached."`
-	Suite        text   `yaml:"suite" is:"suite" need:"yes" doc:"The suite: bookworm-security."`
-	Components   []text `yaml:"components" is:"component" need:"yes" doc:"The suite's components: main."`
+	Suite        text   `yaml:"suite" is:"suite" need:"yes" doc:"The suite: bookworm-security; of RPM families the repository's name: baseos."`
+	Components   []text `yaml:"components" is:"component" doc:"The suite's components: main. Debian only, and needed there."`
+	Path         text   `yaml:"path" is:"repository" doc:"The repository's folder below the archive's URL, with $releasever and $basearch. An RPM repository needs this or mirrorList."`
+	MirrorList   text   `yaml:"mirrorList" is:"repository" doc:"Instead of path: a file below the archive's URL that says where the repository is."`
 	Only         []text `yaml:"only" is:"package" doc:"Take these packages from the suite and no others."`
-	AllowExpired bool   `yaml:"allowExpired" doc:"Accept a Release file past its Valid-Until. Needs only."`
+	AllowExpired bool   `yaml:"allowExpired" doc:"Accept a Release file past its Valid-Until. Needs only. Debian only."`
+
+	UnsignedMetadata bool `yaml:"unsignedMetadata" doc:"Accept a repomd.xml that nobody signed; the packages must be signed all the same. RPM families only."`
 }
 
 type packagesFile struct {
 	Where     factory.Position
-	Essential bool   `yaml:"essential" doc:"Include what the archive marks Essential: yes or Priority: required, and apt."`
+	Essential bool   `yaml:"essential" doc:"Include what the archive marks Essential: yes or Priority: required, and apt. Debian only."`
 	Include   []text `yaml:"include" is:"package" doc:"Packages to install, with what they depend on."`
 	Exclude   []text `yaml:"exclude" is:"package" doc:"Packages that must not be installed."`
-	OmitPaths []text `yaml:"omitPaths" is:"glob" doc:"Files that are never unpacked, here and in child images (dpkg path-exclude)."`
-	KeepPaths []text `yaml:"keepPaths" is:"glob" doc:"Exceptions to omitPaths (dpkg path-include)."`
+	Modules   []text `yaml:"modules" is:"module" doc:"Streams of modular RPM repositories that are enabled: nodejs:20."`
+	OmitPaths []text `yaml:"omitPaths" is:"glob" doc:"Files that are never unpacked, here and in child images (dpkg path-exclude). Of RPM families whole folders: /usr/share/man/*."`
+	KeepPaths []text `yaml:"keepPaths" is:"glob" doc:"Exceptions to omitPaths (dpkg path-include). Debian only."`
 }
 
 type userFile struct {

@@ -44,6 +44,10 @@ func (l *loader) image(name string) factory.Image {
 		l.checkParts(f)
 		l.checkImage(f)
 		fill(&img, f)
+		img.Keys = l.keys(f.Keys)
+		for _, k := range img.Keys {
+			img.Inputs = append(img.Inputs, keysDir+"/"+k.File)
+		}
 		img.Inputs = append(img.Inputs, l.checkHardening(f)...)
 	}
 	img.Tests, used = l.tests(name, img.Kind)
@@ -75,15 +79,18 @@ func (l *loader) checkFolder(name string) {
 func fill(img *factory.Image, f imageFile) {
 	img.Kind = factory.Kind(f.Kind.Value)
 	img.Summary = f.Summary.Value
-	img.Distro = factory.Distro{Family: f.Distro.Family.Value, Release: f.Distro.Release.Value, Codename: f.Distro.Codename.Value}
+	img.Distro = factory.Distro{Family: f.Distro.Family.Value, Release: f.Distro.Release.Value, Codename: f.Distro.Codename.Value, Releasever: f.Distro.Releasever.Value}
 	img.EndOfLife = day(f.EndOfLife)
 	for _, a := range f.Archives {
-		img.Archives = append(img.Archives, factory.Archive{ID: a.ID.Value, Suite: a.Suite.Value, Components: plain(a.Components), Only: sorted(a.Only), AllowExpired: a.AllowExpired})
+		img.Archives = append(img.Archives, factory.Archive{
+			ID: a.ID.Value, Suite: a.Suite.Value, Components: plain(a.Components), Path: a.Path.Value, MirrorList: a.MirrorList.Value,
+			UnsignedMetadata: a.UnsignedMetadata, Only: sorted(a.Only), AllowExpired: a.AllowExpired,
+		})
 	}
 	img.Keyring = f.Keyring.Value
 	img.Packages = factory.Packages{
 		Essential: f.Packages.Essential,
-		Include:   sorted(f.Packages.Include), Exclude: sorted(f.Packages.Exclude),
+		Include:   sorted(f.Packages.Include), Exclude: sorted(f.Packages.Exclude), Modules: sorted(f.Packages.Modules),
 		OmitPaths: sorted(f.Packages.OmitPaths), KeepPaths: sorted(f.Packages.KeepPaths),
 	}
 	for _, p := range sorted(f.Platforms) {

@@ -104,7 +104,7 @@ func (l *loader) find() error {
 	if err != nil {
 		return err
 	}
-	l.files = []string{"owners.yaml", "policy.yaml", "schema.json", "README.md", "shared", "packs"}
+	l.files = []string{"owners.yaml", "policy.yaml", "schema.json", "README.md", "shared", "packs", "keys"}
 	for _, e := range entries {
 		at := factory.Position{File: path.Join(folder, e.Name())}
 		switch {

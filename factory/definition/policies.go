@@ -164,12 +164,12 @@ func (l *loader) alike(env factory.Env, own *node, done map[string]*node) *node 
 
 func (l *loader) checkFloors(floors []floorFile) {
 	type key struct {
-		view  string
-		level int
+		family, view string
+		level        int
 	}
 	seen := map[key]floorFile{}
 	for _, f := range floors {
-		k := key{f.View.Value, f.Level.Value}
+		k := key{f.Family.Value, f.View.Value, f.Level.Value}
 		if first, twice := seen[k]; twice {
 			l.problems.add(f.Where, "keep one of them", "compliance: %s level %d is there twice, first in line %d", k.view, k.level, first.Where.Line)
 		}
@@ -195,7 +195,7 @@ func policy(env factory.Env, at factory.Position, f policyFile, pack *packFile) 
 		Env: env, Pack: f.Pack.Value, Source: pack.Source.String(), Deadlines: map[factory.Severity]int{},
 		Clock:   factory.Clock(cmp.Or(f.Clock.Value, pack.Clock.Value)),
 		Unknown: factory.Severity(f.Unknown.Value),
-		Tests:   f.Tests, Committed: f.Committed, EndOfLife: f.EndOfLife.Value,
+		Tests:   f.Tests, Committed: f.Committed, EndOfLife: f.EndOfLife.Value, NoContent: f.NoContent.Value,
 		Database: factory.DatabaseDemand{MaxAge: hours(f.Database.MaxAge.Value)},
 	}
 	if age := f.Database.ArchiveMaxAge.Value; age != "" {
@@ -211,10 +211,10 @@ func policy(env factory.Env, at factory.Position, f policyFile, pack *packFile) 
 		p.Database.Kinds = append(p.Database.Kinds, factory.DatabaseKind(kind))
 	}
 	for _, c := range f.Compliance {
-		p.Compliance = append(p.Compliance, factory.Floor{View: factory.View(c.View.Value), Level: c.Level.Value, MaxFail: c.MaxFail.Value, MinApplicable: c.MinApplicable.Value})
+		p.Compliance = append(p.Compliance, factory.Floor{Family: c.Family.Value, View: factory.View(c.View.Value), Level: c.Level.Value, MaxFail: c.MaxFail.Value, MinApplicable: c.MinApplicable.Value})
 	}
 	slices.SortFunc(p.Compliance, func(a, b factory.Floor) int {
-		return cmp.Or(cmp.Compare(a.View, b.View), cmp.Compare(a.Level, b.Level))
+		return cmp.Or(cmp.Compare(a.View, b.View), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Family, b.Family))
 	})
 	b, err := json.Marshal(p) // without digest and place: what is demanded counts, not how it is written
 	if err != nil {

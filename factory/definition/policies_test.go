@@ -3,6 +3,7 @@ package definition_test
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,5 +170,29 @@ func TestPolicyFiles(t *testing.T) {
 	}
 	if _, err := definition.Policies(dir + "/none"); !errors.Is(err, factory.ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// A floor for one family stands beside the one for all others; what becomes of an image without content can be said.
+func TestPoliciesByFamily(t *testing.T) {
+	t.Parallel()
+	files := fixture()
+	files["baseimages/policy.yaml"] = strings.Replace(files["baseimages/policy.yaml"], "  tests: true\n",
+		"    - {family: redhat, view: container, level: 1, maxFail: 2, minApplicable: 60}\n  noContent: warn\n  tests: true\n", 1)
+	all, err := definition.Policies(write(t, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := all[factory.Dev]
+	want := []factory.Floor{
+		{View: factory.ContainerView, Level: 1, MinApplicable: 90},
+		{Family: factory.RedHat, View: factory.ContainerView, Level: 1, MaxFail: 2, MinApplicable: 60},
+		{View: factory.ContainerView, Level: 2, MaxFail: 1, MinApplicable: 100},
+	}
+	if !slices.Equal(dev.Compliance, want) {
+		t.Errorf("floors %+v, want %+v", dev.Compliance, want)
+	}
+	if dev.NoContent != "warn" || all[factory.Staging].NoContent != "warn" {
+		t.Errorf("without content: dev %q, staging %q", dev.NoContent, all[factory.Staging].NoContent)
 	}
 }

@@ -18,6 +18,7 @@ type policyFile struct {
 	Clock      text         `yaml:"clock" enum:"first-seen,fix-available,published" doc:"From when a deadline runs, when not as the pack says."`
 	Unknown    text         `yaml:"unknown" enum:"critical,high,moderate,low,never" need:"yes" doc:"The severity that an unknown one counts as; never: it never blocks."`
 	Compliance []floorFile  `yaml:"compliance" argv:"yes" doc:"The least that OpenSCAP's evaluations may reach. Each that is named here must exist."`
+	NoContent  text         `yaml:"noContent" enum:"warn,block" doc:"What becomes of an image for whose distribution no benchmark content exists, so that nothing can be evaluated; block when not given."`
 	Tests      bool         `yaml:"tests" need:"yes" doc:"Acceptance tests must have run, and all have passed."`
 	Committed  bool         `yaml:"committed" need:"yes" doc:"The image's inputs must be committed."`
 	Database   databaseFile `yaml:"database" need:"yes" doc:"What vulnerability data is good enough."`
@@ -26,6 +27,7 @@ type policyFile struct {
 
 type floorFile struct {
 	Where         factory.Position
+	Family        text   `yaml:"family" enum:"debian,redhat,amazon" doc:"The one family of distributions that the floor is for, instead of the one without a family."`
 	View          text   `yaml:"view" enum:"container,extended" need:"yes" doc:"container: as what runs; extended: the rules about plain files that child images and machines inherit."`
 	Level         number `yaml:"level" range:"1,2" need:"yes" doc:"The benchmark's level, 1 or 2."`
 	MaxFail       number `yaml:"maxFail" range:"0,10000" need:"yes" doc:"How many rules may fail or stay undecided; waived ones do not count."`

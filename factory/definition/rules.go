@@ -27,43 +27,48 @@ const (
 )
 
 var rules = compiled(map[string]rule{
-	"line":      {want: "one line of text", pattern: `^[^\x00-\x20]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$`},
-	"value":     {want: "text on one line", pattern: `^[^\x00-\x1f\x7f]*$`},
-	"image":     {want: "an image name: lower-case letters, digits, single dots and dashes", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
-	"shared":    {want: "the name of a file in baseimages/shared, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
-	"team":      {want: "a team name: lower-case letters, digits and dashes", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
-	"contact":   {want: "a mail address or an https URL", pattern: `^([A-Za-z0-9._%+-]+@` + host + `|https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?)$`},
-	"codeowner": {want: "@organization/team, @user or a mail address", pattern: `^(@[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._%+-]+@` + host + `)$`},
-	"family":    {want: "a distribution, like debian", pattern: `^[a-z][a-z0-9-]*$`},
-	"release":   {want: `a release in quotes, like "12"`, pattern: `^[0-9]+(\.[0-9]+)*$`},
-	"codename":  {want: "a code name, like bookworm", pattern: `^[a-z][a-z0-9-]*$`},
-	"archive":   {want: "an archive id, like debian-security (its URL is configuration, not definition)", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
-	"suite":     {want: "a suite, like bookworm-security", pattern: `^[a-z0-9][a-z0-9.+-]*$`},
-	"component": {want: "a component, like main", pattern: `^[a-z][a-z0-9-]*$`},
-	"keyring":   {want: "a file name below /usr/share/keyrings of the toolbox, like debian-archive-keyring.gpg", pattern: `^[a-z0-9][a-z0-9.+_-]*\.(gpg|pgp|asc)$`},
-	"package":   {want: "a package name without version or architecture, like libpam-modules", pattern: `^[a-z0-9][a-z0-9+.-]+$`, length: 128},
-	"platform":  {want: "linux/amd64 or linux/arm64", pattern: `^linux/(amd64|arm64)$`},
-	"glob":      {want: "an absolute path, * and ? allowed, like /usr/share/man/*", pattern: `^(/` + segment + `)+$`, check: cleanPath},
-	"path":      {want: "an absolute path without . and ..", pattern: `^(/|(/` + segment + `)+)$`, check: cleanPath},
-	"account":   {want: "an account name: lower-case letters, digits, _ and -", pattern: `^[a-z_][a-z0-9_-]*$`, length: 32},
-	"user":      {want: `a numeric user, "uid" or "uid:gid", in quotes`, pattern: `^` + uid + `(:` + uid + `)?$`},
-	"variable":  {want: "the name of an environment variable: letters, digits and _", pattern: `^[A-Za-z_][A-Za-z0-9_]*$`},
-	"rolevar":   {want: "the name of a role variable: lower-case letters, digits and _", pattern: `^[a-z_][a-z0-9_]*$`},
-	"label":     {want: "a label, like org.opencontainers.image.vendor", pattern: `^[a-z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`},
-	"signal":    {want: "a signal, like SIGTERM", pattern: `^SIG[A-Z]+[0-9]*$`},
-	"profile":   {want: "the name of a file in ansible/profiles, without .yaml", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
-	"role":      {want: "the name of a folder in ansible/roles", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
-	"playbook":  {want: "the name of a file in ansible, like site.yml", pattern: `^[a-z0-9_][a-z0-9_-]*\.ya?ml$`},
-	"control":   {want: `a control's id in quotes, like "5.4.1.1"`, pattern: `^[0-9]+(\.[0-9]+)+$`, length: 32},
-	"date":      {want: "a day, like 2026-11-23", pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`, check: checkDate},
-	"accepted":  {want: "a vulnerability (CVE-2026-1234) or an XCCDF rule (accounts_tmout)", pattern: `^(CVE-[0-9]{4}-[0-9]{4,}|[A-Z][A-Z0-9]*(-[A-Za-z0-9.+~:_]+)+|[a-z][a-z0-9_]*)$`, length: 200, check: checkAccepted, advice: adviseAccepted},
-	"pack":      {want: "the name of a file in baseimages/packs, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
-	"link":      {want: "an https URL", pattern: `^https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?$`},
-	"age":       {want: "an age in hours or days, like 48h or 7d", pattern: `^[1-9][0-9]{0,3}[hd]$`},
-	"mode":      {want: `four octal digits in quotes, like "0644"`, pattern: `^[0-7]{4}$`},
-	"owner":     {want: "user:group by name, like root:shadow", pattern: `^[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*$`},
-	"regexp":    {want: "a regular expression (RE2)", pattern: ``, check: checkRegexp},
-	"argument":  {want: "an argument without NUL", pattern: `^[^\x00]*$`},
+	"line":        {want: "one line of text", pattern: `^[^\x00-\x20]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$`},
+	"value":       {want: "text on one line", pattern: `^[^\x00-\x1f\x7f]*$`},
+	"image":       {want: "an image name: lower-case letters, digits, single dots and dashes", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
+	"shared":      {want: "the name of a file in baseimages/shared, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"team":        {want: "a team name: lower-case letters, digits and dashes", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"contact":     {want: "a mail address or an https URL", pattern: `^([A-Za-z0-9._%+-]+@` + host + `|https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?)$`},
+	"codeowner":   {want: "@organization/team, @user or a mail address", pattern: `^(@[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*|[A-Za-z0-9._%+-]+@` + host + `)$`},
+	"family":      {want: "a distribution, like debian", pattern: `^[a-z][a-z0-9-]*$`},
+	"release":     {want: `a release in quotes, like "12"`, pattern: `^[0-9]+(\.[0-9]+)*$`},
+	"releasever":  {want: `a version of the release in quotes, like "2023.9.20251110", or latest`, pattern: `^([0-9]+(\.[0-9]+)*|latest)$`, length: 63},
+	"repository":  {want: "a relative path without . and .., with $releasever and $basearch, like os/$releasever/$basearch", pattern: `^[A-Za-z0-9$_][A-Za-z0-9$_.+-]*(/[A-Za-z0-9$_.+-]+)*$`, check: checkRepository},
+	"key":         {want: "the name of a file in baseimages/keys, like redhat-9.asc", pattern: `^[a-z0-9][a-z0-9.-]*\.asc$`, length: 63},
+	"fingerprint": {want: "a fingerprint in quotes: 40 upper-case hexadecimal digits without spaces", pattern: `^[0-9A-F]{40}$`},
+	"module":      {want: "a module and its stream, like nodejs:20", pattern: `^[A-Za-z0-9][A-Za-z0-9+._-]*:[A-Za-z0-9][A-Za-z0-9+._-]*$`, length: 128},
+	"codename":    {want: "a code name, like bookworm", pattern: `^[a-z][a-z0-9-]*$`},
+	"archive":     {want: "an archive id, like debian-security (its URL is configuration, not definition)", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
+	"suite":       {want: "a suite, like bookworm-security", pattern: `^[a-z0-9][a-z0-9.+-]*$`},
+	"component":   {want: "a component, like main", pattern: `^[a-z][a-z0-9-]*$`},
+	"keyring":     {want: "a file name below /usr/share/keyrings of the toolbox, like debian-archive-keyring.gpg", pattern: `^[a-z0-9][a-z0-9.+_-]*\.(gpg|pgp|asc)$`},
+	"package":     {want: "a package name without version or architecture, like libpam-modules", pattern: `^[A-Za-z0-9][A-Za-z0-9+._-]+$`, length: 128},
+	"platform":    {want: "linux/amd64 or linux/arm64", pattern: `^linux/(amd64|arm64)$`},
+	"glob":        {want: "an absolute path, * and ? allowed, like /usr/share/man/*", pattern: `^(/` + segment + `)+$`, check: cleanPath},
+	"path":        {want: "an absolute path without . and ..", pattern: `^(/|(/` + segment + `)+)$`, check: cleanPath},
+	"account":     {want: "an account name: lower-case letters, digits, _ and -", pattern: `^[a-z_][a-z0-9_-]*$`, length: 32},
+	"user":        {want: `a numeric user, "uid" or "uid:gid", in quotes`, pattern: `^` + uid + `(:` + uid + `)?$`},
+	"variable":    {want: "the name of an environment variable: letters, digits and _", pattern: `^[A-Za-z_][A-Za-z0-9_]*$`},
+	"rolevar":     {want: "the name of a role variable: lower-case letters, digits and _", pattern: `^[a-z_][a-z0-9_]*$`},
+	"label":       {want: "a label, like org.opencontainers.image.vendor", pattern: `^[a-z0-9]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`},
+	"signal":      {want: "a signal, like SIGTERM", pattern: `^SIG[A-Z]+[0-9]*$`},
+	"profile":     {want: "the name of a file in ansible/profiles, without .yaml", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
+	"role":        {want: "the name of a folder in ansible/roles", pattern: `^[a-z][a-z0-9_]*$`, length: 63},
+	"playbook":    {want: "the name of a file in ansible, like site.yml", pattern: `^[a-z0-9_][a-z0-9_-]*\.ya?ml$`},
+	"control":     {want: `a control's id in quotes, like "5.4.1.1"`, pattern: `^[0-9]+(\.[0-9]+)+$`, length: 32},
+	"date":        {want: "a day, like 2026-11-23", pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`, check: checkDate},
+	"accepted":    {want: "a vulnerability (CVE-2026-1234) or an XCCDF rule (accounts_tmout)", pattern: `^(CVE-[0-9]{4}-[0-9]{4,}|[A-Z][A-Z0-9]*(-[A-Za-z0-9.+~:_]+)+|[a-z][a-z0-9_]*)$`, length: 200, check: checkAccepted, advice: adviseAccepted},
+	"pack":        {want: "the name of a file in baseimages/packs, without .yaml", pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, length: 63},
+	"link":        {want: "an https URL", pattern: `^https://` + host + `(:[0-9]+)?(/[^\x00-\x20]*)?$`},
+	"age":         {want: "an age in hours or days, like 48h or 7d", pattern: `^[1-9][0-9]{0,3}[hd]$`},
+	"mode":        {want: `four octal digits in quotes, like "0644"`, pattern: `^[0-7]{4}$`},
+	"owner":       {want: "user:group by name, like root:shadow", pattern: `^[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*$`},
+	"regexp":      {want: "a regular expression (RE2)", pattern: ``, check: checkRegexp},
+	"argument":    {want: "an argument without NUL", pattern: `^[^\x00]*$`},
 })
 
 func compiled(all map[string]rule) map[string]rule {
@@ -97,6 +102,18 @@ func cleanPath(s string) string {
 		return "write it as " + path.Clean(s)
 	}
 	return ""
+}
+
+// repositoryVariable is what may follow a dollar sign in a repository's path.
+var repositoryVariable = regexp.MustCompile(`\$([A-Za-z0-9_]*)`)
+
+func checkRepository(s string) string {
+	for _, m := range repositoryVariable.FindAllStringSubmatch(s, -1) {
+		if m[1] != "releasever" && m[1] != "basearch" {
+			return "there is no variable $" + m[1]
+		}
+	}
+	return cleanPath(s)
 }
 
 func checkDate(s string) string {

@@ -110,6 +110,9 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	case factory.Keep:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + job.Reason})
 		return rj, nil
+	case factory.Skip:
+		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "skipped: " + job.Reason})
+		return rj, nil
 	case factory.Fail:
 		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepResolve, Message: job.Reason})
 		return rj, cmp.Or(job.Err, errors.New(job.Reason))
@@ -138,10 +141,11 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 
 // State returns what the run as a whole is.
 func (o Outcome) State() factory.RunState {
+	tried := slices.DeleteFunc(slices.Clone(o.Jobs), func(j factory.RunJob) bool { return j.Action == factory.Skip })
 	switch {
 	case len(o.Errors) == 0:
 		return factory.Succeeded
-	case len(o.Errors) == len(o.Jobs):
+	case len(o.Errors) == len(tried):
 		return factory.Broken
 	}
 	return factory.Partial
@@ -160,7 +164,7 @@ func (o Outcome) Err() error {
 
 // Verdict is the night in one sentence.
 func (o Outcome) Verdict() string {
-	var released, kept, failed []string
+	var released, kept, skipped, failed []string
 	var slow factory.StepTime
 	var slowImage string
 	for _, j := range o.Jobs {
@@ -169,6 +173,8 @@ func (o Outcome) Verdict() string {
 			failed = append(failed, j.Image)
 		case j.Action == factory.Keep, j.Action == factory.Rescan:
 			kept = append(kept, j.Image)
+		case j.Action == factory.Skip:
+			skipped = append(skipped, j.Image)
 		default:
 			released = append(released, j.Image)
 		}
@@ -182,7 +188,7 @@ func (o Outcome) Verdict() string {
 	for _, p := range []struct {
 		names []string
 		verb  string
-	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}} {
+	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}, {skipped, "not set up"}} {
 		if len(p.names) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(p.names), p.verb, strings.Join(p.names, ", ")))
 		}

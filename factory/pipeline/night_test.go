@@ -118,6 +118,28 @@ func TestCancelledNight(t *testing.T) {
 	}
 }
 
+// An image that is not set up is told of, and counts neither as fine nor as failed.
+func TestSkipped(t *testing.T) {
+	p := newPlant()
+	skipped := job("b")
+	skipped.Action, skipped.Reason = factory.Skip, "not set up here: no archive"
+	var said []string
+	night := pipeline.Night{Maker: panicky{}, Journal: p, Events: func(e factory.Event) { said = append(said, e.Message) }}
+	out, err := night.Run(t.Context(), "run", []factory.Job{job("a"), skipped})
+	if err != nil || out.State() != factory.Broken {
+		t.Errorf("state %s, error %v", out.State(), err)
+	}
+	if want := "1 failed (a), 1 not set up (b)"; out.Verdict() != want {
+		t.Errorf("verdict %q, want %q", out.Verdict(), want)
+	}
+	if !slices.Contains(said, "skipped: not set up here: no archive") || len(p.jobs) != 2 {
+		t.Errorf("said %q, journal %v", said, p.jobs)
+	}
+	if out, err = night.Run(t.Context(), "run", []factory.Job{skipped}); err != nil || out.State() != factory.Succeeded {
+		t.Errorf("alone: state %s, error %v", out.State(), err)
+	}
+}
+
 type rescans map[string]error
 
 func (r rescans) Rescan(_ context.Context, j factory.Job) (string, error) {

@@ -19,6 +19,8 @@ type Input struct {
 	Image  factory.Image
 	Source factory.Source // of the inputs as they are now
 	Lock   factory.Lock   // as it is now
+	// Unset says what is missing for the image to be made where this runs, when it never was; empty = nothing.
+	Unset string
 	// Err says why Source or Lock could not be made.
 	Err error
 	// Last is the newest release of the image in this place and environment; nil means none.
@@ -50,6 +52,10 @@ func Make(now time.Time, maxAge time.Duration, env factory.Env, force []string, 
 }
 
 func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forced bool) {
+	if i.Unset != "" {
+		job.Action, job.Reason = factory.Skip, "not set up here: "+i.Unset
+		return
+	}
 	if i.Err != nil {
 		job.Action, job.Reason, job.Err = factory.Fail, i.Err.Error(), i.Err
 		return

@@ -59,6 +59,7 @@ func TestMake(t *testing.T) {
 		refresh factory.Digest
 	}{
 		{name: "unreadable", in: plan.Input{Err: errors.New("archive debian: down"), Last: release(day, old)}, force: true, action: factory.Fail, reason: "archive debian: down"},
+		{name: "not set up", in: plan.Input{Unset: "nothing says where archive x is", Err: errors.New("x")}, action: factory.Skip, reason: "not set up here: nothing says where archive x is"},
 		{name: "first", in: plan.Input{Source: moved}, action: factory.Rebuild, reason: "first release"},
 		{name: "first after a failure", in: plan.Input{Source: moved, LastFailed: &factory.RunJob{Error: "test: sudo is installed\nmore"}}, action: factory.Rebuild, reason: "first release; the last try failed: test: sudo is installed"},
 		{name: "keep", in: plan.Input{Source: same, Last: release(3*day+time.Hour, old)}, action: factory.Keep, reason: "nothing changed since 20261120-1a2b3c4d-dev, 3 days old; refresh due in 4 days"},
