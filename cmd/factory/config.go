@@ -60,6 +60,8 @@ type config struct {
 	values   map[string]value
 	Archives map[string]string
 	archives map[string]string // origin by id
+	// Entitlements are the client certificates that archives ask for, by archive id.
+	Entitlements map[string]factory.Entitlement
 
 	Dir, State     string
 	Embedded       bool
@@ -79,7 +81,7 @@ type config struct {
 
 // loadConfig reads flags > environment > file > defaults. Every problem is reported at once.
 func loadConfig(flags map[string]string, file string, env func(string) (string, bool), hostArchives func() (map[string]string, error)) (*config, error) {
-	c := &config{values: map[string]value{}, Archives: map[string]string{}, archives: map[string]string{}}
+	c := &config{values: map[string]value{}, Archives: map[string]string{}, archives: map[string]string{}, Entitlements: map[string]factory.Entitlement{}}
 	dir, err := c.findDir(flags, env)
 	if err != nil {
 		return nil, err
@@ -106,11 +108,19 @@ func loadConfig(flags map[string]string, file string, env func(string) (string, 
 	if err == nil {
 		for id, url := range host {
 			if c.Archives[id] == "" {
-				c.Archives[id], c.archives[id] = url, "apt configuration of this host"
+				c.Archives[id], c.archives[id] = url, hostOrigin(id)
 			}
 		}
 	}
 	return c, c.parse()
+}
+
+// hostOrigin says whose configuration an archive of this host is from.
+func hostOrigin(id string) string {
+	if strings.HasPrefix(id, "debian") {
+		return "apt configuration of this host"
+	}
+	return "dnf configuration of this host"
 }
 
 // findDir decides the repository folder first, because the file lies in it.
@@ -159,11 +169,13 @@ func (c *config) readFile(path string, required bool) (map[string]value, error) 
 		_, isList := v.([]any)
 		line := lineOf(b, key)
 		switch {
-		case v == nil && (known || key == "archives"): // a key without a value is not set
+		case v == nil && (known || key == "archives" || key == "entitlements"): // a key without a value is not set
 		case key == "archives" && isMap:
 			for id, url := range archives {
 				c.Archives[id], c.archives[id] = fmt.Sprint(url), filepath.Base(path)
 			}
+		case key == "entitlements" && isMap:
+			problems = append(problems, c.readEntitlements(path, line, archives)...)
 		case known && !isMap && !isList:
 			values[key] = value{fmt.Sprint(v), factory.Position{File: filepath.Base(path), Line: line}.String()}
 		default:

@@ -37,8 +37,16 @@ vulnerabilities that the new packages' changelogs name. An image that cannot be 
 			return problems
 		}
 		explicit := slices.Contains(names, boxName(set))
+		unset, err := c.unset(ctx, set, names)
+		if err != nil {
+			return err
+		}
 		if len(names) == 0 {
 			for _, img := range set.Images {
+				if why := unset[img.Name]; why != "" {
+					c.events.Emit(factory.Event{Kind: factory.Noted, Image: img.Name, Message: "not set up here: " + why})
+					continue
+				}
 				names = append(names, img.Name)
 			}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,8 +30,12 @@ func newConfig(mk maker) *cobra.Command {
 			archives[id] = v
 			text = append(text, []string{"archives." + id, v.Value, v.Origin, "", "URL of this archive"})
 		}
+		for _, id := range sortedKeys(c.cfg.Entitlements) {
+			e := c.cfg.Entitlements[id]
+			text = append(text, []string{"entitlements." + id, strings.TrimSpace(e.Cert + " " + e.Key + " " + e.CA), "factory.yaml", "", "client certificate, key and authorities of this archive"})
+		}
 		if c.JSON {
-			return c.printJSON(map[string]any{"settings": values, "archives": archives})
+			return c.printJSON(map[string]any{"settings": values, "archives": archives, "entitlements": c.cfg.Entitlements})
 		}
 		return c.table([]string{"SETTING", "VALUE", "ORIGIN", "ENVIRONMENT", "MEANING"}, text)
 	})

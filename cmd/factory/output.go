@@ -110,6 +110,8 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 			rows = append(rows, []string{j.Image, "failed", "", "", cmp.Or(stepTimes(j.Steps), firstLine(j.Error))})
 		case j.Ref != "":
 			rows = append(rows, []string{j.Image, "released", j.Ref, string(j.Digest), stepTimes(j.Steps)})
+		case j.Action == factory.Skip:
+			rows = append(rows, []string{j.Image, "skipped", "", "", j.Reason})
 		default:
 			rows = append(rows, []string{j.Image, "kept", "", "", j.Reason})
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -22,10 +23,14 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 			names = append(names, img.Name)
 		}
 	}
+	unset, err := c.unset(ctx, set, o.Images)
+	if err != nil {
+		return nil, err
+	}
 	locks := map[string]lockResult{}
 	if o.Lock {
 		l := &locking{app: c.app, set: set, Write: !o.DryRun}
-		locks = l.run(ctx, names)
+		locks = l.run(ctx, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return unset[name] != "" }))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -46,6 +51,10 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 		if err != nil {
 			return nil, errors.Join(err, problems)
 		}
+		if unset[name] != "" {
+			in = append(in, plan.Input{Image: img, Unset: unset[name]})
+			continue
+		}
 		input, err := c.planInput(ctx, img, locks, o)
 		if err != nil {
 			return nil, err
@@ -58,6 +67,42 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 	}
 	jobs := plan.Make(c.w.Now(), c.cfg.MaxAge, c.cfg.Env, force, in)
 	return append(jobs, brokenDefinitions(set, problems, o.Images)...), nil
+}
+
+// unset says of each image what is missing here for it to be made: an archive whose URL nobody configured, as long as the image
+// has neither a lock nor a release. What was made once is never left out without a word, and what is asked for by name is tried.
+func (c *command) unset(ctx context.Context, set definition.Set, asked []string) (map[string]string, error) {
+	missing := map[string]string{}
+	for _, img := range set.Images {
+		why := c.noArchives(img)
+		if _, locked, err := definition.ReadLock(c.cfg.Dir, img.Name); why == "" || locked || err != nil || len(asked) > 0 {
+			continue
+		}
+		db, err := c.store(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if last, err := db.Releases(ctx, store.Query{Image: img.Name, Limit: 1}); err != nil {
+			return nil, err
+		} else if len(last) == 0 {
+			missing[img.Name] = why
+		}
+	}
+	return missing, nil
+}
+
+// noArchives names the archives of an image that nothing says the URL of, and what to do about it; empty = all are known.
+func (c *command) noArchives(img factory.Image) string {
+	var ids []string
+	for _, a := range img.Archives {
+		if c.cfg.Archives[a.ID] == "" && !slices.Contains(ids, a.ID) {
+			ids = append(ids, a.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("nothing says where archive %s is; set archives: in factory.yaml", strings.Join(ids, " and "))
 }
 
 // planInput is what the plan needs to know about one image.
