@@ -1,0 +1,1 @@
+alias grep='grep --color=auto' 2>/dev/null
