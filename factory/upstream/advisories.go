@@ -18,36 +18,40 @@ type LockedImage struct {
 	Lock  factory.Lock
 }
 
-// Advisories reads from the changelogs of the archives' own packages what was fixed in each distribution release, sorted by
-// release. newest are images with locks as Solve makes them now: an older lock has older changelogs, which do not know the
-// newest fixes. Of each source package one small binary package is fetched, once: s.Cache keeps its changelog.
+// Advisories reads what was fixed in each distribution release from the archives themselves, sorted by family and release. newest are images
+// with locks as Solve makes them now. Of Debian it reads the changelogs of the packages: an older lock has older changelogs, which do not know
+// the newest fixes. Of each source package one small binary package is fetched, once: s.Cache keeps its changelog. Of RPM families it reads the
+// updateinfo of the images' repositories.
 //
-// A source whose changelog was read is named in Known; one whose changelog cannot be had in Missing, and a warning says why. Updated
-// is the date of the security suite, the one that fixes come by: another suite that is newer does not make it look fresh. Errors: ErrUnavailable or
-// ErrUnverified when a Release file or every changelog of a release cannot be had, ErrInvalid when an image is of another
-// family than Debian or its archives are unknown.
+// A package whose changelog was read, or whose repository has updateinfo, is named in Known; one of which that cannot be had in Missing, and a
+// warning says why. Updated is the date of the security suite, the one that fixes come by: another suite that is newer does not make it look
+// fresh. Errors: ErrUnavailable or ErrUnverified when a Release file, a repository, or all that a release has to say cannot be had, ErrInvalid
+// when an image is of a family that the factory does not know or its archives are unknown.
 func (s Solver) Advisories(ctx context.Context, newest []LockedImage) ([]factory.Advisories, error) {
 	releases := map[string][]LockedImage{}
-	var order []string
+	var order []factory.Distro
 	for _, l := range newest {
 		d := l.Image.Distro
-		if d.Family != "debian" || d.Release == "" {
-			return nil, &factory.Problem{Kind: factory.ErrInvalid, Where: l.Image.Where, What: fmt.Sprintf("%s is of %q: only Debian's changelogs can be read", l.Image.Name, d.Family+" "+d.Release)}
+		if d.Format() == "" || d.Release == "" {
+			return nil, &factory.Problem{Kind: factory.ErrInvalid, Where: l.Image.Where, What: fmt.Sprintf("%s is of %q, and nothing is known of its advisories", l.Image.Name, d.Family+" "+d.Release)}
 		}
-		if releases[d.Release] == nil {
-			order = append(order, d.Release)
+		key := d.Family + " " + d.Release
+		if releases[key] == nil {
+			order = append(order, d)
 		}
-		releases[d.Release] = append(releases[d.Release], l)
+		releases[key] = append(releases[key], l)
 	}
-	slices.SortFunc(order, compareVersions)
+	slices.SortFunc(order, func(a, b factory.Distro) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), compareVersions(a.Release, b.Release))
+	})
 	var all []factory.Advisories
-	for _, release := range order {
-		a, err := s.harvest(ctx, releases[release])
+	for _, d := range order {
+		a, err := s.adapter(d).harvest(ctx, releases[d.Family+" "+d.Release])
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("advisories of %s %s: %w", a.Distro.Family, release, err)
+			return nil, fmt.Errorf("advisories of %s %s: %w", d.Family, d.Release, err)
 		}
 		all = append(all, a)
 	}
@@ -62,7 +66,7 @@ func (s Solver) warn(image, text string) {
 }
 
 // harvest reads the changelogs of one release.
-func (s Solver) harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error) {
+func (s apt) harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error) {
 	first := images[0].Image
 	a := factory.Advisories{Distro: first.Distro}
 	srcs, files, err := s.suites(images)

@@ -61,8 +61,8 @@ func TestAdvisoriesOfReleases(t *testing.T) {
 	if all, err := n.s.Advisories(t.Context(), nil); len(all) != 0 || err != nil {
 		t.Errorf("%v %v", all, err)
 	}
-	l.Image.Distro = factory.Distro{Family: "redhat", Release: "9"}
-	if _, err := n.s.Advisories(t.Context(), []LockedImage{next, l}); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "redhat 9") {
+	l.Image.Distro = factory.Distro{Family: "suse", Release: "15"}
+	if _, err := n.s.Advisories(t.Context(), []LockedImage{next, l}); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "suse 15") {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,45 +33,62 @@ type record struct {
 type suiteRecord struct {
 	Archive    string         `json:"archive"`
 	Suite      string         `json:"suite"`
-	Digest     factory.Digest `json:"digest"` // of the InRelease that apt verified
+	Platform   string         `json:"platform,omitempty"` // RPM only
+	Folder     string         `json:"folder,omitempty"`   // below the archive's URL, as a mirror list named it
+	Digest     factory.Digest `json:"digest"`             // of the InRelease or repomd.xml that was verified
 	ValidUntil time.Time      `json:"validUntil,omitzero"`
 	ETag       string         `json:"etag,omitempty"` // a modification time would be too coarse to rely on
 }
 
 // Current reports whether a Solve would certainly return req.Old again: the definition, tools and roles are the same, and
-// so is every byte that the archives sign, compared with what apt verified for the last lock. False means only that
+// so is every byte that the archives sign, compared with what was verified for the last lock; mirror lists are asked again. False means only that
 // somebody must look: there is no memory of that lock, something moved, or a release is past its Valid-Until.
 // The error is ErrUnavailable when an archive does not answer.
 func (s Solver) Current(ctx context.Context, req Request) (bool, error) {
+	return s.adapter(req.Image.Distro).current(ctx, req)
+}
+
+func (s apt) current(ctx context.Context, req Request) (bool, error) {
 	srcs, err := sources(req.Image, s.Archives)
 	if err != nil {
 		return false, err
 	}
-	rec, ok := s.recall(req, srcs)
+	rec, ok := s.recall(req, len(srcs))
 	if !ok {
 		return false, nil
 	}
-	same := make([]bool, len(srcs))
-	errs := make([]error, len(srcs))
+	for i, r := range rec.Suites {
+		// Else an archive that is held back by somebody in between would look unchanged for ever.
+		if r.Archive != srcs[i].ID || r.Suite != srcs[i].Suite || !r.ValidUntil.IsZero() && s.Now().After(r.ValidUntil) {
+			return false, nil
+		}
+	}
+	return s.compare(req.Image.Name, rec, func(i int, r *suiteRecord) (bool, error) {
+		return unchanged(ctx, client(s.HTTP), srcs[i].String(), srcs[i].release(), inRelease, r)
+	})
+}
+
+// compare reports whether all suites of a record are as they were, and keeps what it learned by that.
+func (s Solver) compare(image string, rec record, same func(i int, r *suiteRecord) (bool, error)) (bool, error) {
+	ok := make([]bool, len(rec.Suites))
+	errs := make([]error, len(rec.Suites))
 	var all sync.WaitGroup
-	for i, src := range srcs {
-		all.Go(func() { same[i], errs[i] = s.unchanged(ctx, src, &rec.Suites[i]) })
+	for i := range rec.Suites {
+		all.Go(func() { ok[i], errs[i] = same(i, &rec.Suites[i]) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return false, err
 	}
-	for _, ok := range same {
-		if !ok {
-			return false, nil
-		}
+	if slices.Contains(ok, false) {
+		return false, nil
 	}
-	s.save(req.Image.Name, rec)
+	s.save(image, rec)
 	return true, nil
 }
 
-// recall returns the record of req.Old, if there is one that still counts.
-func (s Solver) recall(req Request, srcs []source) (rec record, ok bool) {
+// recall returns the record of req.Old, if there is one of so many suites that still counts.
+func (s Solver) recall(req Request, suites int) (rec record, ok bool) {
 	if s.Cache == "" || req.Old == nil || !fileName.MatchString(req.Image.Name) {
 		return record{}, false
 	}
@@ -79,32 +97,26 @@ func (s Solver) recall(req Request, srcs []source) (rec record, ok bool) {
 		return record{}, false
 	}
 	lock, err := essence(*req.Old)
-	if err != nil || rec.Lock != lock || rec.Definition != req.Definition || len(rec.Suites) != len(srcs) ||
+	if err != nil || rec.Lock != lock || rec.Definition != req.Definition || len(rec.Suites) != suites ||
 		!maps.Equal(rec.Tools, req.Tools) || !maps.Equal(rec.Roles, req.Roles) {
 		return record{}, false
-	}
-	for i, r := range rec.Suites {
-		// Else an archive that is held back by somebody in between would look unchanged for ever.
-		if r.Archive != srcs[i].ID || r.Suite != srcs[i].Suite || !r.ValidUntil.IsZero() && s.Now().After(r.ValidUntil) {
-			return record{}, false
-		}
 	}
 	return rec, true
 }
 
-// unchanged asks for a suite's signed release and compares it with the recorded one.
-func (s Solver) unchanged(ctx context.Context, src source, rec *suiteRecord) (bool, error) {
+// unchanged asks for the file that stands for all of a suite and compares it with the recorded one.
+func unchanged(ctx context.Context, c *http.Client, src, url, file string, rec *suiteRecord) (bool, error) {
 	down := func(cause error) (bool, error) {
-		return false, &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("archive %s: %s: the archive does not answer", src, inRelease), Cause: cause}
+		return false, &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("archive %s: %s: the archive does not answer", src, file), Cause: nameless(cause)}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, src.release(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return down(err)
 	}
 	if rec.ETag != "" {
 		req.Header.Set("If-None-Match", rec.ETag)
 	}
-	res, err := client(s.HTTP).Do(req)
+	res, err := c.Do(req)
 	if err != nil {
 		return down(err)
 	}
@@ -127,21 +139,24 @@ func (s Solver) unchanged(ctx context.Context, src source, rec *suiteRecord) (bo
 	return true, nil
 }
 
-// remember keeps what a lock was made from.
-func (s Solver) remember(req Request, lock factory.Lock, srcs []source, rels []suiteState) error {
-	d, err := essence(lock)
-	if err != nil {
-		return err
-	}
-	rec := record{Lock: d, Definition: req.Definition, Tools: req.Tools, Roles: req.Roles}
+func suiteRecords(srcs []source, rels []suiteState) (all []suiteRecord) {
 	for i, src := range srcs {
 		r := suiteRecord{Archive: src.ID, Suite: src.Suite, Digest: rels[i].Digest}
 		if !src.AllowExpired {
 			r.ValidUntil = rels[i].ValidUntil
 		}
-		rec.Suites = append(rec.Suites, r)
+		all = append(all, r)
 	}
-	s.save(req.Image.Name, rec)
+	return all
+}
+
+// remember keeps what a lock was made from.
+func (s Solver) remember(req Request, lock factory.Lock, suites []suiteRecord) error {
+	d, err := essence(lock)
+	if err != nil {
+		return err
+	}
+	s.save(req.Image.Name, record{Lock: d, Definition: req.Definition, Tools: req.Tools, Roles: req.Roles, Suites: suites})
 	return nil
 }
 

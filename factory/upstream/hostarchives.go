@@ -17,18 +17,32 @@ import (
 // sourcesLimit is how many bytes of one of apt's source files are read.
 const sourcesLimit = 1 << 20
 
-// HostArchives reads from this machine's apt configuration where it gets its packages, as archive id → URL. An archive's
-// id is the last element of its path: debian, debian-security. The first URL that apt would use counts; entries that
-// are switched off, that hold only sources, or that are not plain http or https are skipped. fsys is the machine's root.
+// HostArchives reads from this machine's apt, yum and dnf configuration where it gets its packages, as archive id → URL. Of apt an
+// archive's id is the last element of its path: debian, debian-security. Of yum and dnf it is known by what lies below it:
+// redhat-ubi, amazonlinux. The first URL that would be used counts; entries that are switched off, that hold only sources, or that
+// are not plain http or https are skipped. fsys is the machine's root.
 //
-// ErrNotFound when there is none of both ids: the factory knows no archive by itself.
+// ErrNotFound when there is none of these ids: the factory knows no archive by itself.
 func HostArchives(fsys fs.FS) (map[string]string, error) {
-	names, err := fs.Glob(fsys, "etc/apt/sources.list.d/*")
-	if err != nil {
+	found := map[string]string{}
+	if err := aptArchives(fsys, found); err != nil {
 		return nil, err
 	}
+	if err := yumArchives(fsys, found); err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, &factory.Problem{Kind: factory.ErrNotFound, What: "apt on this machine names no Debian archive, and dnf none that the factory knows", Hint: "set archives: in factory.yaml"}
+	}
+	return found, nil
+}
+
+func aptArchives(fsys fs.FS, found map[string]string) error {
+	names, err := fs.Glob(fsys, "etc/apt/sources.list.d/*")
+	if err != nil {
+		return err
+	}
 	slices.Sort(names)
-	found := map[string]string{}
 	for _, name := range append([]string{"etc/apt/sources.list"}, names...) {
 		var parse func([]byte) []string
 		switch path.Ext(name) {
@@ -44,7 +58,7 @@ func HostArchives(fsys fs.FS) (map[string]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, uri := range parse(b) {
 			id, ok := archiveID(uri)
@@ -53,10 +67,7 @@ func HostArchives(fsys fs.FS) (map[string]string, error) {
 			}
 		}
 	}
-	if len(found) == 0 {
-		return nil, &factory.Problem{Kind: factory.ErrNotFound, What: "apt on this machine names no Debian archive", Hint: "set archives: in factory.yaml"}
-	}
-	return found, nil
+	return nil
 }
 
 func readLimited(fsys fs.FS, name string) ([]byte, error) {

@@ -20,8 +20,8 @@ type Runner interface {
 	Run(ctx context.Context, s factory.Step) (factory.StepResult, error)
 }
 
-// Host runs steps as programs of this machine, for the time before there is a toolbox. The step's files, temporary and
-// output folders lie in a private folder that is gone afterwards; arguments that name them are translated, so a program
+// Host runs steps as programs of this machine, for the time before there is a toolbox. The step's files, copies of its secrets,
+// temporary and output folders lie in a private folder that is gone afterwards; arguments that name them are translated, so a program
 // must take all its paths from its arguments. The zero value is ready to use.
 type Host struct {
 	Dir string   // where private folders are made; empty = the system's folder for temporary files
@@ -39,6 +39,9 @@ func (h Host) Run(ctx context.Context, s factory.Step) (factory.StepResult, erro
 	}
 	defer os.RemoveAll(dir)
 	owned, err := materialise(dir, s)
+	if err == nil {
+		err = confide(dir, s.Secrets, &owned)
+	}
 	if err != nil {
 		return factory.StepResult{}, fmt.Errorf("%s: %w", s.Name, err)
 	}
@@ -108,6 +111,29 @@ func materialise(dir string, s factory.Step) (owned []string, err error) {
 		}
 	}
 	return append(owned, folders...), nil
+}
+
+// confide copies a step's secrets to where only this user can read them.
+func confide(dir string, secrets map[string]string, owned *[]string) error {
+	for name, file := range secrets {
+		if !filepath.IsAbs(name) || filepath.Clean(name) != name {
+			return fmt.Errorf("%q is not an absolute path", name)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		real := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(real), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(real, b, 0o600); err != nil {
+			return err
+		}
+		first, _, _ := strings.Cut(name[1:], "/")
+		*owned = append(*owned, "/"+first)
+	}
+	return nil
 }
 
 func collect(dir string) (map[string][]byte, error) {

@@ -2,20 +2,11 @@ package upstream
 
 import (
 	"context"
-	_ "embed"
-	"fmt"
-	"maps"
 	"net/http"
-	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
-
-//go:embed solve.sh
-var solveScript string
 
 // Where a step finds its files, leaves its results and works.
 const (
@@ -24,15 +15,17 @@ const (
 	workDir = "/.work"
 )
 
-// Solver turns a definition into a lock: it has apt decide, in Toolbox, and believes only what apt verified.
+// Solver turns a definition into a lock: it has apt or dnf decide, in Toolbox, and believes only what they verified.
 type Solver struct {
 	Runner   Runner
-	Toolbox  factory.Root      // where apt runs; zero for [Host]
+	Toolbox  factory.Root      // where apt and dnf run; zero for [Host]
 	Archives map[string]string // archive id → URL
+	// Entitlements are the client certificates that archives ask for, by archive id; RPM only.
+	Entitlements map[string]factory.Entitlement
 	// Keyrings is the folder with the distributions' keys where apt runs; empty = /usr/share/keyrings.
 	Keyrings string
-	HTTP     *http.Client     // for Current; nil = http.DefaultClient
-	Now      func() time.Time // required by Current
+	HTTP     *http.Client     // for Current and mirror lists; nil = http.DefaultClient
+	Now      func() time.Time // required
 	Events   factory.Events
 	// Cache is a folder that remembers what the last locks were made from, for Current, and the changelogs that were read. It
 	// may be deleted at any time; empty = remember nothing.
@@ -53,150 +46,34 @@ type Request struct {
 // The same archive state gives the same lock, byte for byte. Errors: ErrUnavailable when an archive or a suite cannot be
 // had or they lack a package, ErrUnverified when a signature or checksum does not hold or the archives went back behind
 // req.Old, ErrInvalid when the definition cannot be satisfied. They name archive, suite and file; there is no partial result,
-// but for CVE ids: when changelogs cannot be had, a warning says so.
+// but for CVE ids: when changelogs or updateinfo cannot be had, a warning says so.
 func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
-	fail := func(err error) (factory.Lock, factory.LockChange, error) {
-		return factory.Lock{}, factory.LockChange{}, err
-	}
-	srcs, err := sources(req.Image, s.Archives)
-	if err != nil {
-		return fail(err)
-	}
-	res, err := s.Runner.Run(ctx, s.step(req.Image.Name, "lock", "solve.sh", inputs(req.Image, srcs, s.keyring(req.Image))))
-	if err != nil {
-		return fail(err)
-	}
-	if res.Exit != 0 {
-		return fail(fault{img: req.Image, srcs: srcs, keyring: s.keyring(req.Image)}.explain(res))
-	}
-	rels, err := releases(res.Output, srcs)
-	if err != nil {
-		return fail(err)
-	}
-	lock, err := assemble(req, srcs, rels, res.Output)
-	if err != nil {
-		return fail(err)
-	}
-	if err := forward(req, srcs, rels, lock); err != nil {
-		return fail(err)
-	}
-	change := lock.Since(req.Old)
-	if err := s.nameCVEs(ctx, req, srcs, lock, &change); ctx.Err() != nil {
-		return fail(context.Cause(ctx))
-	} else if err != nil {
-		s.warn(req.Image.Name, "the CVE ids of this update are incomplete: "+err.Error())
-	}
-	return lock, change, s.remember(req, lock, srcs, rels)
+	return s.adapter(req.Image.Distro).solve(ctx, req)
 }
 
-func (s Solver) keyring(img factory.Image) string {
-	dir := s.Keyrings
-	if dir == "" {
-		dir = "/usr/share/keyrings"
-	}
-	return path.Join(dir, img.Keyring)
+// adapter is what a package format does in its own way.
+type adapter interface {
+	solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error)
+	current(ctx context.Context, req Request) (bool, error)
+	harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error)
 }
 
-func (s Solver) step(image, name, script string, files map[string]factory.File) factory.Step {
-	return factory.Step{
-		Name: name + " " + image, Image: image, Step: factory.StepResolve, Root: s.Toolbox, Args: []string{"/bin/sh", path.Join(inDir, script), inDir, outDir, workDir},
-		Files: files, Output: outDir, Tmpfs: []string{workDir}, Network: true, Fresh: true,
+func (s Solver) adapter(d factory.Distro) adapter {
+	if d.Format() == factory.RPM {
+		return dnf{s}
 	}
+	return apt{s}
 }
 
-// suiteState is a suite's Release file as apt verified it.
-type suiteState struct {
-	releaseFile
-	Digest factory.Digest
-}
-
-func releases(output map[string][]byte, srcs []source) ([]suiteState, error) {
-	all := make([]suiteState, len(srcs))
-	for i, src := range srcs {
-		b, ok := output["release/"+listName(src.release())]
-		if !ok {
-			return nil, &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("archive %s has no InRelease file", src), Hint: "a Release file with a detached signature is not enough"}
-		}
-		r, err := parseRelease(b)
-		if err != nil {
-			return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "archive " + src.String(), Cause: err}
-		}
-		all[i] = suiteState{r, factory.DigestOf(b)}
-	}
-	return all, nil
-}
-
-// assemble makes the lock from what the step left.
-func assemble(req Request, srcs []source, rels []suiteState, output map[string][]byte) (factory.Lock, error) {
-	lock := factory.Lock{
-		Schema: factory.LockSchema, Image: req.Image.Name, Definition: req.Definition,
-		Tools: maps.Clone(req.Tools), Roles: maps.Clone(req.Roles),
-	}
-	var newest, fallback time.Time
-	for _, p := range req.Image.Platforms {
-		offers, err := parsePlan(output[p.Architecture+".uris"], output[p.Architecture+".packages"], srcs)
-		if err != nil {
-			return factory.Lock{}, fmt.Errorf("%s %s: %w", req.Image.Name, p, err)
-		}
-		if err := hold(req.Image, srcs, offers); err != nil {
-			return factory.Lock{}, err
-		}
-		lp := factory.LockedPlatform{Platform: p}
-		for _, o := range offers {
-			lp.Packages = append(lp.Packages, o.Package)
-			if d := rels[o.source].Date; len(srcs[o.source].Only) == 0 && d.After(newest) {
-				newest = d
-			} else if d.After(fallback) {
-				fallback = d
-			}
-		}
-		lock.Platforms = append(lock.Platforms, lp)
-	}
+// settle dates a new lock: the same set keeps the time that it was first seen at. latest is the newest date of what was asked.
+func settle(req Request, lock *factory.Lock, newest, latest time.Time) {
 	lock.Timestamp = newest
-	if newest.IsZero() { // everything comes from limited suites
-		lock.Timestamp = fallback
-	}
 	// An archive that was taken out of the definition may have given the old lock its time; nothing could be measured by it.
-	known := func(t time.Time) bool { return !slices.MaxFunc(rels, byDate).Date.Before(t) }
-	if old := req.Old; old != nil && old.SamePackages(lock) && (old.Definition == lock.Definition || known(old.Timestamp)) {
+	known := func(t time.Time) bool { return !latest.Before(t) }
+	if old := req.Old; old != nil && old.SamePackages(*lock) && (old.Definition == lock.Definition || known(old.Timestamp)) {
 		lock.Timestamp = old.Timestamp
 		if old.Definition == lock.Definition {
 			lock.Digest = old.Digest
 		}
-	}
-	return lock, nil
-}
-
-// hold checks apt's plan against the definition: everything asked for is in it, and nothing that is ruled out.
-func hold(img factory.Image, srcs []source, offers []offer) error {
-	have := map[string]bool{}
-	for _, o := range offers {
-		have[o.Name] = true
-		if only := srcs[o.source].Only; len(only) > 0 && !slices.Contains(only, o.Name) {
-			return &factory.Problem{Kind: factory.ErrInvalid, Where: img.Where, What: fmt.Sprintf("%s needs %s from %s, which may offer %s only", img.Name, o.Name, srcs[o.source], strings.Join(only, ", "))}
-		}
-		if slices.Contains(img.Packages.Exclude, o.Name) {
-			return &factory.Problem{Kind: factory.ErrInvalid, Where: img.Where, What: fmt.Sprintf("%s excludes %s, and apt would install it", img.Name, o.Name)}
-		}
-	}
-	if len(offers) == 0 {
-		return &factory.Problem{Kind: factory.ErrInvalid, Where: img.Where, What: img.Name + " asks for no packages"}
-	}
-	for _, name := range img.Packages.Include {
-		if !have[name] {
-			return missing(img, srcs, name)
-		}
-	}
-	return nil
-}
-
-func missing(img factory.Image, srcs []source, name string) error {
-	var searched []string
-	for _, s := range srcs {
-		searched = append(searched, s.String())
-	}
-	return &factory.Problem{
-		Kind: factory.ErrUnavailable, Where: img.Where, What: fmt.Sprintf("%s asks for package %s, which is in none of its archives: %s", img.Name, name, strings.Join(searched, ", ")),
-		Hint: "apt-cache search " + name + " shows what there is; a virtual package is not enough",
 	}
 }
