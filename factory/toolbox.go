@@ -17,3 +17,12 @@ func ToolboxPython(args ...string) []string {
 		ToolboxMount + "/usr/bin/python3.13", "-s",
 	}, args...)
 }
+
+// ToolboxProgram returns the command line that runs another program of the toolbox, named by its path there, in the same way.
+func ToolboxProgram(program string, args ...string) []string {
+	return append([]string{
+		ToolboxMount + "/usr/lib64/ld-linux-x86-64.so.2", "--inhibit-cache",
+		"--library-path", ToolboxMount + "/usr/lib/x86_64-linux-gnu",
+		ToolboxMount + program,
+	}, args...)
+}

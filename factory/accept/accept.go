@@ -79,20 +79,25 @@ func (t Tester) look(ctx context.Context, packed factory.Packed, p factory.Platf
 	if err != nil {
 		return facts{}, err
 	}
-	request, err := json.Marshal(ask(image))
+	asked := ask(image)
+	request, err := json.Marshal(asked)
 	if err != nil {
 		return facts{}, err
+	}
+	files := map[string]factory.File{
+		folder + "/accept.py":  {Mode: 0o444, Data: script},
+		folder + "/tests.json": {Mode: 0o400, Data: request},
+	}
+	if asked.RPM != nil {
+		files[folder+"/rpmdb.py"] = factory.File{Mode: 0o444, Data: rpmScript}
 	}
 	result, err := t.Runner.Run(ctx, factory.Step{
 		Name:  fmt.Sprintf("test %s %s", image.Name, p),
 		Image: image.Name, Step: factory.StepTest,
-		Root: root,
-		Args: factory.ToolboxPython(folder+"/accept.py", folder+"/tests.json", output+"/"+resultFile),
-		Env:  []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONUTF8=1"},
-		Files: map[string]factory.File{
-			folder + "/accept.py":  {Mode: 0o444, Data: script},
-			folder + "/tests.json": {Mode: 0o400, Data: request},
-		},
+		Root:    root,
+		Args:    factory.ToolboxPython(folder+"/accept.py", folder+"/tests.json", output+"/"+resultFile),
+		Env:     []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONUTF8=1"},
+		Files:   files,
 		Toolbox: true,
 		Output:  output,
 		Fresh:   packed.Fresh != "",
@@ -112,6 +117,7 @@ type request struct {
 	Files    []fileAsk    `json:"files"`
 	Read     []string     `json:"read"`
 	Skip     []string     `json:"skip"`
+	RPM      *rpmAsk      `json:"rpm,omitempty"`
 }
 
 type commandAsk struct {
@@ -130,8 +136,8 @@ func ask(image factory.Image) request {
 		User: image.Config.User, Env: append([]string{}, image.Config.Env...), Workdir: image.Config.Workdir,
 		Commands: []commandAsk{}, Files: []fileAsk{}, Read: []string{passwdFile, groupFile}, Skip: skipped,
 	}
-	if db, ok := databases[image.Distro.Family]; ok {
-		r.Read = append(r.Read, db.file)
+	if db, ok := databases[image.Distro.Format()]; ok {
+		db.ask(&r)
 	}
 	for _, c := range image.Tests.Commands {
 		r.Commands = append(r.Commands, commandAsk{Run: c.Run, User: c.User, Timeout: timeout(c)})

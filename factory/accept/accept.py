@@ -1,6 +1,6 @@
 """Collects facts about the image whose root filesystem this runs in; Go judges them.
 
-Usage: accept.py TESTS RESULTS. Runs as root with the toolbox's Python, standard library only. Facts come first and commands
+Usage: accept.py TESTS RESULTS. Runs as root with the toolbox's Python, standard library and rpmdb.py only. Facts come first and commands
 last, those of root at the very end, so that nothing that a command does can change what is said about the image.
 Results are kept in memory, out of reach of the commands, and written when every process but this one is dead.
 """
@@ -205,6 +205,9 @@ def main():
         "read": {path: fact_read(path) for path in tests["read"]},
         "setuid": fact_setuid(set(tests["skip"])),
     }
+    if "rpm" in tests:
+        import rpmdb  # only there when it is asked for
+        results["read"][tests["rpm"]["folder"]] = rpmdb.fact(tests["rpm"])
     results["commands"] = run_all(tests["commands"], tests)
     try:
         os.unlink(name, dir_fd=out)  # nobody but a command can have put it there

@@ -138,28 +138,34 @@ func (f facts) table(file string, columns int) ([][]string, error) {
 	return rows, nil
 }
 
-// database is where a family of distributions keeps its list of packages. Another family is another entry.
+// database is where distributions keep their list of packages. Another format is another entry.
 type database struct {
-	file string
+	path string
+	ask  func(*request)                               // has the script read it
 	read func(data []byte) (map[string]string, error) // state by package; "installed" is the good one
 }
 
-var databases = map[string]database{"debian": {"/var/lib/dpkg/status", dpkgStatus}}
+var databases = map[factory.Format]database{
+	factory.Deb: {dpkgFile, func(r *request) { r.Read = append(r.Read, dpkgFile) }, dpkgStatus},
+	factory.RPM: {rpmFolder, func(r *request) { r.RPM = newRPMAsk() }, rpmNames},
+}
 
-func (f facts) packages(family string) (map[string]string, error) {
-	db, ok := databases[family]
+func (f facts) packages(distro factory.Distro) (map[string]string, error) {
+	db, ok := databases[distro.Format()]
 	if !ok {
-		return nil, fmt.Errorf("the packages of family %q cannot be read", family)
+		return nil, fmt.Errorf("the packages of family %q cannot be read", distro.Family)
 	}
-	read, ok := f.Read[db.file]
+	read, ok := f.Read[db.path]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%s was not read", db.file)
+		return nil, fmt.Errorf("%s was not read", db.path)
 	case read.Error != "":
-		return nil, fmt.Errorf("%s: %s", db.file, read.Error)
+		return nil, fmt.Errorf("%s: %s", db.path, read.Error)
 	}
 	return db.read(read.Data)
 }
+
+const dpkgFile = "/var/lib/dpkg/status"
 
 // dpkgStatus returns the state of each package in a dpkg status file: the third word of its Status field. Of several
 // architectures of a package the best state counts.

@@ -159,7 +159,7 @@ func fileWrong(t factory.FileTest, got fileFact, f facts) []string {
 
 func packageWrong(image factory.Image, name string, good func(state string) bool) func(facts) []string {
 	return func(f facts) []string {
-		states, err := f.packages(image.Distro.Family)
+		states, err := f.packages(image.Distro)
 		switch state := states[name]; {
 		case err != nil:
 			return []string{err.Error()}

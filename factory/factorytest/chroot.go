@@ -42,11 +42,12 @@ func NewChroot(t testing.TB, dir string) Chroot {
 
 // preload loads what the script imports while this machine's files can still be seen, then enters the folder and runs it.
 const preload = `
-import base64, json, os, selectors, shutil, signal, stat, subprocess, sys, time
+import base64, json, os, selectors, shutil, signal, sqlite3, stat, struct, subprocess, sys, threading, time
 os.chroot(sys.argv[1])
 os.chdir("/")
 sys.argv = sys.argv[2:]
 if sys.argv:
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
     with open(sys.argv[0]) as f:
         script = compile(f.read(), sys.argv[0], "exec")
     exec(script, {"__name__": "__main__"})
