@@ -42,7 +42,7 @@ func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, e
 		return factory.Locked{}, stale("definition")
 	case !maps.Equal(lock.Roles, roles):
 		return factory.Locked{}, stale("version of its roles")
-	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box)):
+	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box, img.Distro.Format())):
 		return factory.Locked{}, stale("toolbox or version of the factory")
 	}
 	tar, inputs, err := definition.Pack(dir, img)

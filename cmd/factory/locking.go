@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,12 +25,12 @@ type lockResult struct {
 	Err    error
 }
 
-// locking refreshes locks: the toolbox first, because it is where apt runs, then every image on its own.
+// locking refreshes locks: the toolbox first, because it is where the solvers run, then every image on its own.
 type locking struct {
 	app   *app
 	set   definition.Set
 	Write bool // replace lock.json; otherwise only say what would change
-	Full  bool // ask apt even when no archive moved
+	Full  bool // ask the solver even when no archive moved
 	Repin bool // make the toolbox on this machine and pin what comes out
 
 	mu      sync.Mutex
@@ -167,7 +166,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	if err != nil {
 		return fail(err)
 	}
-	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest), Roles: roles}
+	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest, img.Distro.Format()), Roles: roles}
 	if exists {
 		req.Old = &old
 	}
@@ -197,99 +196,24 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 }
 
 // tools are what an image is made with, as its lock names it: the toolbox, and this program's own way of building.
-func tools(box factory.Digest) map[string]factory.Digest {
-	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(), oci.Recipe)
+func tools(box factory.Digest, format factory.Format) map[string]factory.Digest {
+	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(format), oci.Recipe)
 	return map[string]factory.Digest{"toolbox": box, "recipe": factory.DigestOf([]byte(recipe))}
 }
 
 func (l *locking) solver(r upstream.Runner) upstream.Solver {
 	a := l.app
-	return upstream.Solver{Runner: r, Archives: a.cfg.Archives, HTTP: &http.Client{Timeout: 30 * time.Second}, Now: a.w.Now, Events: a.events,
+	return upstream.Solver{Runner: r, Archives: a.cfg.Archives, Entitlements: a.cfg.Entitlements, HTTP: &http.Client{Timeout: 30 * time.Second}, Now: a.w.Now, Events: a.events,
 		Cache: filepath.Join(a.cfg.State, "archives")}
 }
 
-// current reports whether no archive moved since the lock was made. When that cannot be told, apt is asked.
+// current reports whether no archive moved since the lock was made. When that cannot be told, the solver is asked.
 func (l *locking) current(ctx context.Context, s upstream.Solver, req upstream.Request) bool {
 	if l.Full {
 		return false
 	}
 	ok, err := s.Current(ctx, req)
 	return err == nil && ok
-}
-
-// changeLine is a lock's change in one line.
-func changeLine(r lockResult) string {
-	c := r.Change
-	if c.First {
-		return "first lock, " + count(packageCount(r.Lock), "package")
-	}
-	var parts []string
-	for i, p := range c.Packages {
-		if i == 3 {
-			parts = append(parts, count(len(c.Packages)-i, "more package"))
-			break
-		}
-		parts = append(parts, changeText(p))
-	}
-	parts = append(parts, c.Other...)
-	if cves := c.CVEs(); len(cves) > 0 {
-		parts = append(parts, "fixes "+count(len(cves), "CVE"))
-	}
-	return strings.Join(parts, "; ")
-}
-
-func changeText(p factory.PackageChange) string {
-	switch {
-	case p.Old == "":
-		return p.Name + " " + p.New + " added"
-	case p.New == "":
-		return p.Name + " " + p.Old + " removed"
-	case p.Old == p.New:
-		return p.Name + " " + p.New + " has other content"
-	}
-	return p.Name + " " + p.Old + " → " + p.New
-}
-
-// changeMessage is the text of a commit that moves a lock.
-func changeMessage(r lockResult) string {
-	c := r.Change
-	var b strings.Builder
-	switch cves := c.CVEs(); {
-	case c.First:
-		fmt.Fprintf(&b, "%s: first lock (%s)\n", c.Image, count(packageCount(r.Lock), "package"))
-		return b.String()
-	case len(cves) > 0:
-		fmt.Fprintf(&b, "%s: update %s, fixing %s\n", c.Image, count(len(c.Packages), "package"), shortList(cves, 3))
-	case len(c.Packages) > 0:
-		fmt.Fprintf(&b, "%s: update %s\n", c.Image, count(len(c.Packages), "package"))
-	default:
-		fmt.Fprintf(&b, "%s: %s changed\n", c.Image, strings.Join(c.Other, ", "))
-	}
-	b.WriteString("\n" + changeTable(c))
-	return b.String()
-}
-
-// changeTable lists every change, one a line.
-func changeTable(c factory.LockChange) string {
-	var b strings.Builder
-	for _, p := range c.Packages {
-		b.WriteString("  " + changeText(p))
-		if len(p.CVEs) > 0 {
-			b.WriteString("  fixes " + strings.Join(p.CVEs, " "))
-		}
-		b.WriteString("\n")
-	}
-	for _, o := range c.Other {
-		b.WriteString("  " + o + "\n")
-	}
-	return b.String()
-}
-
-func shortList(names []string, n int) string {
-	if len(names) <= n {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
 // lockErr joins the failures of a locking run, in the order of the images.

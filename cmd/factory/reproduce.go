@@ -57,7 +57,7 @@ func (c *command) reproduce(ctx context.Context, run string, release factory.Rel
 	if err != nil {
 		return err
 	}
-	sameTools, err := c.oldTools(ctx, lock)
+	sameTools, err := c.oldTools(ctx, img, lock)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func unpackInputs(inputs []byte, dir, image string) (factory.Image, factory.Lock
 
 // oldTools reports whether the tools of now are those that the release was made with. Otherwise an equal digest still
 // proves everything, and another one nothing.
-func (c *command) oldTools(ctx context.Context, made factory.Lock) (same bool, err error) {
+func (c *command) oldTools(ctx context.Context, img factory.Image, made factory.Lock) (same bool, err error) {
 	set, err := definition.Load(c.cfg.Dir)
 	if err != nil {
 		return false, err
@@ -149,7 +149,7 @@ func (c *command) oldTools(ctx context.Context, made factory.Lock) (same bool, e
 	if err != nil {
 		return false, err
 	}
-	same = maps.Equal(made.Tools, tools(have))
+	same = maps.Equal(made.Tools, tools(have, img.Distro.Format()))
 	if !same {
 		c.events.Emit(factory.Event{Kind: factory.Warned, Message: "the release was made with another toolbox or version of the factory"})
 	}

@@ -165,7 +165,7 @@ func (a *app) build() *buildkit.Client {
 		a.builder = &buildkit.Client{
 			Addr:     a.cfg.Buildkit,
 			Daemon:   &buildkit.Daemon{Beside: beside, Dir: filepath.Join(a.cfg.State, "buildkit"), CacheBytes: a.cfg.BuildkitCache, Env: a.environment(), Events: a.events},
-			Archives: a.cfg.Archives, Nonce: a.newID, Events: a.events,
+			Archives: a.cfg.Archives, Entitlements: a.cfg.Entitlements, Nonce: a.newID, Events: a.events,
 		}
 	}
 	return a.builder

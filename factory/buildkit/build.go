@@ -2,8 +2,6 @@ package buildkit
 
 import (
 	"context"
-	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -16,39 +14,43 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-var (
-	// unpackScript extracts the packages and writes dpkg's database from their control archives: what dpkg --unpack
-	// does, in a fifth of its time, because nothing is synced to disk file by file.
-	//
-	//go:embed scripts/unpack.py
-	unpackScript []byte
-	// configureScript runs the packages' own scripts inside the target.
-	//
-	//go:embed scripts/configure.sh
-	configureScript []byte
+// maker makes a root filesystem of fetched packages; there is one for each package format.
+type maker struct {
+	file    string   // where packages are mounted, with their number
+	scripts [][]byte // what it runs, all that decides its bytes
+	root    func(b batch) (llb.State, error)
+}
+
+// batch is what one root filesystem is made of.
+type batch struct {
+	factory.Locked
+	platform factory.Platform
+	packages []factory.Package
+	files    []string        // where each package is mounted
+	mounts   []llb.RunOption // which mount them
+	toolbox  llb.State
+}
+
+func (b batch) title() string { return b.Job.Image.Name + " " + b.platform.String() }
+
+var makers = map[factory.Format]maker{
+	factory.Deb: {"/.debs/%04d.deb", [][]byte{unpackScript, configureScript}, batch.debian},
+	factory.RPM: {"/.rpms/%04d.rpm", [][]byte{installScript, rootScript, databaseScript}, batch.rpm},
+}
+
+// Recipe is the digest of how this package makes a root out of packages of a format. It belongs into every lock: another
+// recipe may make other bytes of the same packages.
+func Recipe(f factory.Format) factory.Digest {
+	return factory.DigestOf(slices.Concat(makers[f].scripts...))
+}
+
+const (
+	fetchPrefix   = "fetch "
+	installPrefix = "install "
+	// How install_rpm.py says that the packages do not fit together, or that one is not what it should be.
+	exitUnfit      = 2
+	exitUnverified = 5
 )
-
-// Recipe is the digest of how this package makes a root out of packages. It belongs into every lock: another recipe may
-// make other bytes of the same packages.
-func Recipe() factory.Digest {
-	return factory.DigestOf(slices.Concat(unpackScript, configureScript))
-}
-
-const fetchPrefix = "fetch "
-
-// unpackPlan is what unpack.py reads.
-type unpackPlan struct {
-	Arch      string          `json:"arch"`
-	Packages  []unpackPackage `json:"packages"`
-	OmitPaths []string        `json:"omitPaths"`
-	KeepPaths []string        `json:"keepPaths"`
-}
-
-type unpackPackage struct {
-	Name string `json:"name"`
-	Arch string `json:"arch"`
-	File string `json:"file"`
-}
 
 // Build makes the root filesystem of every platform from the lock's packages and nothing else.
 func (c *Client) Build(ctx context.Context, l factory.Locked) (factory.Built, error) {
@@ -91,6 +93,12 @@ func stepFailed(err error) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
+	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitUnverified {
+		return &factory.Problem{Kind: factory.ErrUnverified, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "the archive or a proxy on the way changed it; tell the archive's owner if it stays"}
+	}
+	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitUnfit {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "make a new lock: factory lock"}
+	}
 	p := &factory.Problem{What: fmt.Sprintf("%s: exit %d", exit.name, exit.exit), Cause: errors.New(exit.tail), Hint: "the lines above are those of the packages' own scripts"}
 	if strings.Contains(exit.tail, "No space left on device") {
 		p.Kind, p.Hint = factory.ErrUnavailable, "free space in the state directory"
@@ -117,45 +125,47 @@ func (c *Client) canBuild(ctx context.Context, p factory.Platform) error {
 		Hint: "install emulation on its host (apt-get install qemu-user-static binfmt-support) and restart it, or take the platform out of the definition"}
 }
 
-// rootfs describes the filesystem: fetch, unpack, configure.
+// rootfs describes the filesystem: fetch, and what the format makes of it.
 func (c *Client) rootfs(l factory.Locked, lp factory.LockedPlatform) (llb.State, error) {
+	distro := l.Job.Image.Distro
+	m, ok := makers[distro.Format()]
+	if !ok {
+		return llb.State{}, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("distribution family %.40q is not known here", distro.Family), Where: l.Job.Image.Where}
+	}
 	box, err := c.Toolbox()
 	if err != nil {
 		return llb.State{}, err
 	}
-	boxState, err := unmarshal(box)
-	if err != nil {
+	b := batch{Locked: l, platform: lp.Platform, packages: lp.Packages}
+	if b.toolbox, err = unmarshal(box); err != nil {
 		return llb.State{}, err
 	}
-	img := l.Job.Image
-	plan := unpackPlan{Arch: lp.Platform.Architecture, OmitPaths: img.Packages.OmitPaths, KeepPaths: img.Packages.KeepPaths}
-	title := img.Name + " " + lp.Platform.String()
-	opts := []llb.RunOption{
-		llb.Args([]string{"/usr/bin/python3", "-s", ownDir + "/unpack.py", ownDir + "/plan.json", "/target"}),
-		llb.Network(llb.NetModeNone), llb.WithCustomName("unpack " + title),
-		llb.AddEnv("PYTHONDONTWRITEBYTECODE", "1"),
-		llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()),
-	}
 	for i, p := range lp.Packages {
-		src, file, err := c.source(p)
+		src, file, err := c.source(b.toolbox, p)
 		if err != nil {
 			return llb.State{}, err
 		}
-		at := fmt.Sprintf("/.debs/%04d.deb", i)
-		opts = append(opts, llb.AddMount(at, src, llb.SourcePath(file), llb.Readonly))
-		plan.Packages = append(plan.Packages, unpackPackage{Name: p.Name, Arch: p.Arch, File: at})
+		at := fmt.Sprintf(m.file, i)
+		b.files = append(b.files, at)
+		b.mounts = append(b.mounts, llb.AddMount(at, src, llb.SourcePath(file), llb.Readonly))
 	}
-	planJSON, err := json.Marshal(plan)
-	if err != nil {
-		return llb.State{}, err
+	return m.root(b)
+}
+
+// script runs a Python script in the toolbox, without network, on the packages and the files given; the target is empty at
+// first.
+func (b batch) script(name string, files map[string]factory.File, more ...llb.RunOption) llb.ExecState {
+	if b.Fresh != "" {
+		files[ownDir+"/nonce"] = factory.File{Data: []byte(b.Fresh)}
 	}
-	files := map[string]factory.File{ownDir + "/unpack.py": {Data: unpackScript}, ownDir + "/plan.json": {Data: planJSON}}
-	if l.Fresh != "" {
-		files[ownDir+"/nonce"] = factory.File{Data: []byte(l.Fresh)}
-	}
-	opts = append(opts, mountFiles(files)...)
-	unpack := boxState.Run(opts...)
-	return c.configure(unpack.AddMount("/target", llb.Scratch()), l, lp.Platform), nil
+	opts := append([]llb.RunOption{
+		llb.Args([]string{"/usr/bin/python3", "-s", ownDir + "/" + name, ownDir + "/plan.json", factory.TargetMount}),
+		llb.Network(llb.NetModeNone),
+		llb.AddEnv("PYTHONDONTWRITEBYTECODE", "1"),
+		llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()),
+	}, more...)
+	opts = append(opts, b.mounts...)
+	return b.toolbox.Run(append(opts, mountFiles(files)...)...)
 }
 
 // label names a package for people.
@@ -173,32 +183,15 @@ func (c *Client) url(p factory.Package) string {
 }
 
 // source is one package as a checksummed download.
-func (c *Client) source(p factory.Package) (llb.State, string, error) {
+func (c *Client) source(box llb.State, p factory.Package) (llb.State, string, error) {
 	at := c.url(p)
 	if at == "" {
 		return llb.State{}, "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("archive %q has no URL", p.Archive),
 			Hint: "set archives." + p.Archive + " in factory.yaml"}
 	}
+	if e := c.Entitlements[p.Archive]; e != (factory.Entitlement{}) {
+		return c.entitled(box, p, at, e)
+	}
 	file := path.Base(p.Path)
 	return llb.HTTP(at, llb.Checksum(digest.Digest(p.SHA256)), llb.Filename(file), llb.WithCustomName(fetchPrefix+label(p))), file, nil
-}
-
-// configure runs the maintainer scripts in the target and makes its accounts.
-func (c *Client) configure(target llb.State, l factory.Locked, p factory.Platform) llb.State {
-	var users strings.Builder
-	for _, u := range l.Job.Image.Users {
-		fmt.Fprintf(&users, "%s\t%d\t%d\t%s\t%s\n", u.Name, u.UID, u.GID, u.Home, u.Shell)
-	}
-	opts := []llb.RunOption{
-		llb.Args([]string{"/bin/sh", ownDir + "/configure.sh"}), llb.Network(llb.NetModeNone),
-		llb.WithCustomName("configure " + l.Job.Image.Name + " " + p.String()),
-		llb.AddEnv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-		llb.AddEnv("HOME", "/root"), llb.AddEnv("LC_ALL", "C.UTF-8"),
-		llb.AddEnv("DEBIAN_FRONTEND", "noninteractive"), llb.AddEnv("DEBCONF_NONINTERACTIVE_SEEN", "true"),
-		llb.AddEnv("SOURCE_DATE_EPOCH", fmt.Sprint(l.Lock.Timestamp.Unix())),
-		llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()), llb.AddMount("/run", llb.Scratch(), llb.Tmpfs()),
-	}
-	opts = append(opts, mountFiles(map[string]factory.File{
-		ownDir + "/configure.sh": {Data: configureScript}, ownDir + "/users": {Data: []byte(users.String())}})...)
-	return target.Platform(ociPlatform(p)).Run(opts...).Root()
 }

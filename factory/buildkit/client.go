@@ -26,6 +26,8 @@ type Client struct {
 	Daemon *Daemon
 	// Archives maps archive ids to base URLs, for the package sources.
 	Archives map[string]string
+	// Entitlements maps ids of archives that ask for a client certificate to its files.
+	Entitlements map[string]factory.Entitlement
 	// Nonce returns a new unique string for steps that must not come from a cache.
 	Nonce func() string
 	// Events receives progress; nil discards.
@@ -37,6 +39,7 @@ type Client struct {
 	workers []factory.Platform
 	toolbox *factory.Root
 	stores  map[string]content.Store // by store id
+	secrets secretFiles
 }
 
 // connect returns the connection, making it (and the daemon) on first use.

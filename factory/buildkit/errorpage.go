@@ -18,7 +18,7 @@ func (c *Client) errorPage(ctx context.Context, pkgs []factory.Package, err erro
 		return err
 	}
 	for _, pkg := range pkgs {
-		if !strings.HasPrefix(p.What, label(pkg)+": ") {
+		if !strings.HasPrefix(p.What, label(pkg)+": ") || c.Entitlements[pkg.Archive] != (factory.Entitlement{}) {
 			continue
 		}
 		if status := ask(ctx, c.url(pkg)); status != "" {

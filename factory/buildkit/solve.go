@@ -65,7 +65,7 @@ func (c *Client) solve(ctx context.Context, def *llb.Definition, w *watch, expor
 			w.see(s)
 		}
 	}()
-	_, err = conn.Solve(ctx, def, client.SolveOpt{Exports: exports, OCIStores: c.storesOf(def)}, statuses)
+	_, err = conn.Solve(ctx, def, client.SolveOpt{Exports: exports, OCIStores: c.storesOf(def), Session: c.attachable()}, statuses)
 	<-done
 	if err == nil {
 		return nil
@@ -154,15 +154,19 @@ func (e *stepError) Error() string {
 func (c *Client) translate(err error, w *watch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	text := err.Error()
+	pkg, fetch := strings.CutPrefix(w.failed, fetchPrefix)
 	if code, ok := exitOf(err); ok {
 		e := &stepError{name: w.failed, exit: code}
 		if o := w.out[w.failed]; o != nil {
 			e.tail = strings.TrimSpace(string(o.stdout.b) + string(o.stderr.b))
 		}
-		return e
+		if !fetch {
+			return e
+		}
+		text = e.tail
 	}
-	text := err.Error()
-	if pkg, ok := strings.CutPrefix(w.failed, fetchPrefix); ok {
+	if fetch {
 		if strings.Contains(text, "digest mismatch") || strings.Contains(text, "checksum") {
 			return &factory.Problem{Kind: factory.ErrUnverified, What: pkg + ": its content is not what the lock names",
 				Hint: "the archive or a proxy on the way changed it; run factory lock again, and tell the archive's owner if it stays", Cause: errors.New("sha256 mismatch")}
@@ -189,6 +193,10 @@ func fetchCause(text string) string {
 	switch {
 	case strings.Contains(text, "status 404"):
 		return "404, not there (any more)"
+	case strings.Contains(text, "status 401"), strings.Contains(text, "status 403"):
+		return "it does not let this machine in: has its entitlement ended?"
+	case strings.HasPrefix(text, "TLS: "):
+		return text
 	case strings.Contains(text, "unexpected EOF"):
 		return "the transfer was cut"
 	case strings.Contains(text, "connection refused"):

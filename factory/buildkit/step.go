@@ -116,6 +116,11 @@ func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.Ex
 	for _, t := range s.Tmpfs {
 		opts = append(opts, llb.AddMount(t, llb.Scratch(), llb.Tmpfs()))
 	}
+	secrets, err := c.stepSecrets(s)
+	if err != nil {
+		return llb.ExecState{}, err
+	}
+	opts = append(opts, secrets...)
 	opts = append(opts, mountFiles(files)...)
 	opts = append(opts, mounts...)
 	if s.Output != "" {

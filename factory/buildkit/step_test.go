@@ -55,7 +55,7 @@ func execs(all []*pb.Op) (found []*pb.ExecOp) {
 
 func locked(fresh string) factory.Locked {
 	pkg := factory.Package{Name: "bash", Version: "5.2", Arch: "amd64", Archive: "debian", Path: "pool/main/b/bash/bash_5.2_amd64.deb", Size: 1, SHA256: factory.DigestOf([]byte("bash"))}
-	return factory.Locked{Fresh: fresh, Job: factory.Job{Image: factory.Image{Name: "debian-12", Users: []factory.User{{Name: "nonroot", UID: 1, GID: 2, Home: "/h", Shell: "/s"}}}},
+	return factory.Locked{Fresh: fresh, Job: factory.Job{Image: factory.Image{Name: "debian-12", Distro: factory.Distro{Family: factory.Debian, Release: "12"}, Users: []factory.User{{Name: "nonroot", UID: 1, GID: 2, Home: "/h", Shell: "/s"}}}},
 		Lock: factory.Lock{Platforms: []factory.LockedPlatform{{Platform: amd64, Packages: []factory.Package{pkg}}}}}
 }
 
@@ -290,7 +290,7 @@ func TestDaemonSaysWhatIsMissing(t *testing.T) {
 
 func TestRecipeNamesBothScripts(t *testing.T) {
 	t.Parallel()
-	if r := Recipe(); r == factory.DigestOf(unpackScript) || r != factory.DigestOf(append(bytes.Clone(unpackScript), configureScript...)) {
+	if r := Recipe(factory.Deb); r == factory.DigestOf(unpackScript) || r != factory.DigestOf(append(bytes.Clone(unpackScript), configureScript...)) {
 		t.Error(r)
 	}
 }

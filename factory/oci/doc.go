@@ -10,6 +10,8 @@
 //     consumers have it already.
 //   - Package layers hold files exactly as their packages ship them, and know nothing of the lock's timestamp. A
 //     package's file that the build changed belongs to the configuration, whose every time is the timestamp.
+//   - What a package manager records of an installation is read by one adapter for each format (formats.go): dpkg's files, or
+//     rpm's database in any of its three forms. What was installed must be what the lock says.
 //   - A stream that is cut short, contradicts itself or leaves the root is an error, and nothing of it stays on disk.
 //
 // Compressed bytes are a function of the content and of the compressor's version in go.mod: a factory built with another

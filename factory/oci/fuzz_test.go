@@ -3,12 +3,13 @@ package oci
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/md5"
 	"testing"
 )
 
 // normal reads a stream and writes it as the layers that it becomes, one after the other.
 func normal(t *testing.T, stream []byte) (layers [][]byte, ok bool) {
-	s, err := newSpool(t.TempDir(), 1<<22)
+	s, err := newSpool(t.TempDir(), 1<<22, md5.New)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func FuzzPackages(f *testing.F) {
 		if target == "" || w.WriteHeader(&tar.Header{Name: "bin", Typeflag: tar.TypeSymlink, Linkname: target, Format: tar.FormatPAX}) != nil {
 			return
 		}
-		s, err := newSpool(t.TempDir(), 1<<22)
+		s, err := newSpool(t.TempDir(), 1<<22, md5.New)
 		if err != nil {
 			t.Fatal(err)
 		}

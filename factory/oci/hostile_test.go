@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -226,7 +227,7 @@ func TestCancel(t *testing.T) {
 // spoolWith returns a spool and a tree with one file, a.
 func spoolWith(t *testing.T, content string) (*spool, *tree) {
 	t.Helper()
-	s, err := newSpool(t.TempDir(), 1<<20)
+	s, err := newSpool(t.TempDir(), 1<<20, md5.New)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,19 +8,17 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-const statusFile = "var/lib/dpkg/status"
-
 // checkInstalled holds the root's package database to the lock: exactly the locked packages are installed, at their
 // versions. A family whose database this package cannot read is not checked.
-func checkInstalled(t *tree, s *spool, h factory.Hardened, platform factory.Platform) error {
-	if h.Job.Image.Distro.Family != "debian" {
+func checkInstalled(t *tree, s *spool, db *packages, h factory.Hardened, platform factory.Platform) error {
+	status := formatOf(h).status
+	if status == nil {
 		return nil
 	}
-	status, err := content(t, s, statusFile)
+	found, err := status(t, s, db)
 	if err != nil {
 		return err
 	}
-	found := parseStatus(status)
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	for _, p := range h.Lock.For(platform) {
@@ -52,29 +49,4 @@ func checkInstalled(t *tree, s *spool, h factory.Hardened, platform factory.Plat
 		wrong = append(wrong[:most], fmt.Sprintf("and %d more", more))
 	}
 	return &factory.Problem{Kind: factory.ErrUnverified, What: "the root does not hold the packages of the lock: " + strings.Join(wrong, "; ")}
-}
-
-// dpkgState is one entry of dpkg's status file.
-type dpkgState struct{ version, state string }
-
-// gone reports whether nothing of the package is in use.
-func (d dpkgState) gone() bool { return d.state == "not-installed" || d.state == "config-files" }
-
-// parseStatus reads dpkg's status file into name:architecture → state. An entry that says nothing of its state is unknown
-// in that, which is not gone.
-func parseStatus(status []byte) map[string]dpkgState {
-	found := map[string]dpkgState{}
-	for stanza := range strings.SplitSeq(string(status), "\n\n") {
-		fields := map[string]string{}
-		for line := range strings.Lines(stanza) {
-			if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && line[0] != ' ' && line[0] != '\t' {
-				fields[strings.ToLower(key)] = strings.TrimSpace(value)
-			}
-		}
-		if name := fields["package"]; name != "" {
-			words := append(strings.Fields(fields["status"]), "", "", "")
-			found[name+":"+fields["architecture"]] = dpkgState{fields["version"], cmp.Or(words[2], "in an unknown state")}
-		}
-	}
-	return found
 }

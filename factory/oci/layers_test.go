@@ -92,7 +92,7 @@ func TestUpdatesOf(t *testing.T) {
 		{"1~deb11u4+deb12u1", "debian", 1}, {"4.8+deb13u0", "debian", 1}, {"6.1.153-1", "debian-security", 1}, {"6.1.153-1", "elsewhere", 0},
 		{"1+deb12u99999999999999999999", "debian", maxUpdate}, {"1+deb12u5000", "debian", maxUpdate}, {"1-1~bpo12+1", "debian", 0},
 	} {
-		if got := updatesOf(factory.Package{Version: c.version, Archive: c.archive}, archives); got != c.want {
+		if got := debUpdates(factory.Package{Version: c.version, Archive: c.archive}, archives); got != c.want {
 			t.Errorf("%s from %s: %d, want %d", c.version, c.archive, got, c.want)
 		}
 	}
@@ -116,7 +116,7 @@ func TestResolve(t *testing.T) {
 
 func TestSharedPathsFollowTheFirstPackage(t *testing.T) {
 	t.Parallel()
-	a, b := &installed{name: "a", source: &source{}}, &installed{name: "b", source: &source{updates: 3}, sums: map[string][16]byte{"x": {1}}}
+	a, b := &installed{name: "a", source: &source{}}, &installed{name: "b", source: &source{updates: 3}, sums: map[string]sum{"x": {1}}}
 	db := &packages{owners: map[string][]*installed{"x": {{name: "unknown"}, a, b}}}
 	for _, c := range []struct {
 		n    *inode
@@ -124,8 +124,8 @@ func TestSharedPathsFollowTheFirstPackage(t *testing.T) {
 	}{
 		{&inode{kind: tar.TypeSymlink, mtime: built}, a},
 		{&inode{kind: tar.TypeReg, mtime: made}, a},
-		{&inode{kind: tar.TypeReg, mtime: made, md5: [16]byte{1}}, b},
-		{&inode{kind: tar.TypeReg, mtime: built, md5: [16]byte{1}}, b},
+		{&inode{kind: tar.TypeReg, mtime: made, sum: sum{1}}, b},
+		{&inode{kind: tar.TypeReg, mtime: built, sum: sum{1}}, b},
 		{&inode{kind: tar.TypeReg, mtime: built}, nil},
 	} {
 		if got := db.owner("x", c.n, locked); got != c.want {

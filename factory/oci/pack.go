@@ -128,7 +128,7 @@ func summary(p factory.Platform, d v1.Descriptor, layers []layerBlob) factory.Pl
 
 // packRoot turns one root into the blobs of its layers.
 func (p Packer) packRoot(ctx context.Context, h factory.Hardened, r factory.Root, b blobs) (_ []layerBlob, err error) {
-	s, err := newSpool(p.Dir, cmp.Or(p.Limit, defaultLimit))
+	s, err := newSpool(p.Dir, cmp.Or(p.Limit, defaultLimit), formatOf(h).sum)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,8 @@ func badRoot(err error) error {
 // normalise applies the rules and cuts the layers.
 func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform) ([]group, error) {
 	timestamp := h.Lock.Timestamp.UTC().Truncate(time.Second)
-	db, err := readPackages(t, s, h, platform)
+	f := formatOf(h)
+	db, err := f.packages(t, s, f.locked(h, platform))
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +225,7 @@ func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform)
 	if len(t.sorted()) == 0 {
 		return nil, errors.New("it is empty")
 	}
-	if err := checkInstalled(t, s, h, platform); err != nil {
+	if err := checkInstalled(t, s, db, h, platform); err != nil {
 		return nil, err
 	}
 	return t.split(db, timestamp), nil

@@ -4,9 +4,9 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"strings"
@@ -25,9 +25,10 @@ type spool struct {
 	w     *bufio.Writer
 	size  int64
 	limit int64
+	sum   func() hash.Hash // of the files' contents
 }
 
-func newSpool(dir string, limit int64) (*spool, error) {
+func newSpool(dir string, limit int64, sum func() hash.Hash) (*spool, error) {
 	f, err := os.CreateTemp(dir, ".spool-")
 	if err != nil {
 		return nil, diskProblem(err)
@@ -35,7 +36,7 @@ func newSpool(dir string, limit int64) (*spool, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, diskProblem(errors.Join(err, f.Close()))
 	}
-	return &spool{file: f, w: bufio.NewWriterSize(f, 1<<20), limit: limit}, nil
+	return &spool{file: f, w: bufio.NewWriterSize(f, 1<<20), limit: limit, sum: sum}, nil
 }
 
 func (s *spool) Close() error { return s.file.Close() }
@@ -165,9 +166,9 @@ func (s *spool) add(n *inode, p string, in io.Reader, buf []byte) (int64, error)
 	if local(p) {
 		return io.CopyBuffer(s, in, buf)
 	}
-	sum := md5.New()
+	sum := s.sum()
 	size, err := io.CopyBuffer(io.MultiWriter(s, sum), in, buf)
-	sum.Sum(n.md5[:0])
+	sum.Sum(n.sum[:0])
 	return size, err
 }
 

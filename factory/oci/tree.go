@@ -22,9 +22,9 @@ type inode struct {
 	xattrs map[string]string
 
 	size   int64
-	offset int64    // of the content in the spool
-	data   []byte   // replaces the spool's content when not nil
-	md5    [16]byte // of the content as it came; only where packages ship files
+	offset int64  // of the content in the spool
+	data   []byte // replaces the spool's content when not nil
+	sum    sum    // of the content as it came, as the format sums files up; only where packages ship files
 }
 
 // tree is a root filesystem: clean paths without a leading slash ("" is the root itself) and what lies there.

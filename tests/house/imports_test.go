@@ -54,8 +54,8 @@ var owners = map[string][]string{
 	"github.com/pressly/goose":             {"factory/store"},
 	"github.com/jackc/pgx":                 {"factory/store"},
 	"github.com/riverqueue/river":          {"factory/store"},
-	"modernc.org/sqlite":                   {"factory/store", "cmd/factory-scanner"}, // Trivy has its program link the driver for rpm databases
-	"database/sql":                         {"factory/store"},
+	"modernc.org/sqlite":                   {"factory/store", "factory/oci", "cmd/factory-scanner"}, // what reads rpm databases has its program link the driver
+	"database/sql":                         {"factory/store", "factory/oci"},
 	"github.com/spf13/cobra":               {"cmd"},
 }
 

@@ -43,7 +43,7 @@ var forbidden = []struct {
 		name: "the host name of a registry or an archive, which is configuration",
 		pattern: regexp.MustCompile(`\b((deb|security|ftp|snapshot|http|cdn-fastly\.deb)\.([a-z]+\.)?debian\.org|(archive|security|ports)\.ubuntu\.com|(index\.|registry-1\.)?docker\.io/|` +
 			`ghcr\.io|quay\.io|[a-z.]*gcr\.io|registry\.(k8s\.io|redhat\.io|access\.redhat\.com|npmjs\.org|fedoraproject\.org)|mcr\.microsoft\.com|public\.ecr\.aws|` +
-			`cdn\.(redhat\.com|amazonlinux\.com)|(proxy|sum)\.golang\.org|pypi\.org|files\.pythonhosted\.org)`),
+			`cdn(-ubi)?\.redhat\.com|cdn\.amazonlinux\.com|[a-z0-9.-]*\.amazonaws\.com|(proxy|sum)\.golang\.org|pypi\.org|files\.pythonhosted\.org)`),
 		applies: func(f source) bool { return !slices.Contains([]string{"go.sum", "LICENSE"}, path.Base(f.path)) },
 	},
 	{
@@ -76,7 +76,7 @@ var forbidden = []struct {
 func TestWordsBite(t *testing.T) {
 	t.Parallel()
 	find := [][]string{
-		{"http://deb." + "debian.org/debian", "ghcr" + ".io/x", "docker" + ".io/library", "registry." + "k8s.io"},
+		{"http://deb." + "debian.org/debian", "ghcr" + ".io/x", "docker" + ".io/library", "registry." + "k8s.io", "https://cdn-ubi." + "redhat.com/content", "http://amazonlinux.eu-west-1." + "amazonaws.com/2"},
 		{`"/wo` + `rk/main"`},
 		{`"/t` + `mp/factory"`},
 		{`"sh", ` + `"-c"`, "bash" + " -ec true", `["/bin/sh",` + `"-c"]`},
