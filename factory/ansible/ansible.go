@@ -137,12 +137,13 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 }
 
 // environment keeps all that Ansible writes on the tmpfs. PYTHONHOME and LD_LIBRARY_PATH are left alone: programs of the
-// target would see them.
+// target would see them. Locales and RPM's own configuration are the toolbox's, because a target may have none or another form.
 func environment() []string {
 	const tmp = "/tmp/.ansible"
 	return []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/tmp", "TMPDIR=/tmp", "LC_ALL=C.UTF-8",
+		"HOME=/tmp", "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "LOCPATH=" + factory.ToolboxMount + "/usr/lib/locale",
+		"RPM_CONFIGDIR=" + factory.ToolboxMount + "/usr/lib/rpm",
 		"PYTHONDONTWRITEBYTECODE=1", "CRYPTOGRAPHY_OPENSSL_NO_LEGACY=1",
 		"ANSIBLE_CONFIG=" + playDir + "/ansible.cfg",
 		"ANSIBLE_HOME=" + tmp, "ANSIBLE_LOCAL_TEMP=" + tmp + "/local", "ANSIBLE_REMOTE_TEMP=" + tmp + "/remote",

@@ -155,8 +155,10 @@ func TestStep(t *testing.T) {
 			t.Errorf("%s=%s is not on the tmpfs", name, value)
 		}
 	}
-	if !slices.Contains(step.Env, "PYTHONDONTWRITEBYTECODE=1") {
-		t.Error("python would leave bytecode")
+	for _, want := range []string{"PYTHONDONTWRITEBYTECODE=1", "LOCPATH=/.toolbox/usr/lib/locale", "RPM_CONFIGDIR=/.toolbox/usr/lib/rpm"} {
+		if !slices.Contains(step.Env, want) {
+			t.Errorf("%s is not set", want)
+		}
 	}
 	for _, name := range []string{"ansible.cfg", "site.yml", "profiles/cis_debian.yaml", "callback_plugins/factory_outcomes.py",
 		"roles/common/library/cis_controls.py", "roles/cis_debian/tasks/main.yml", "roles/cis_debian/templates/umask.sh.j2"} {
@@ -295,6 +297,8 @@ func TestFailures(t *testing.T) {
 		"control, exit 0": {played(t, 0, "failed.json"), factory.ErrBlocked, []string{"control 5.3.1.3 failed"}},
 		"task": {played(t, 2, "refused.json"), factory.ErrBlocked, []string{
 			"ansible/roles/common/tasks/main.yml:3: task \"common : Refuse switches", "unknown there: 9.9"}},
+		"another distribution": {played(t, 2, "otherdistro.json"), factory.ErrBlocked, []string{
+			"ansible/roles/rpm/tasks/main.yml:7: task \"rpm : Refuse another distribution", "cis_rhel is for RedHat 9, and this is Amazon 2"}},
 		"ansible": {&recorded{result: factory.StepResult{Exit: 4, Stderr: []byte("[ERROR]: the playbook\x1b[31m could not be found\n")}},
 			nil, []string{"ansible-playbook ended with exit 4: [ERROR]: the playbook[31m could not be found"}},
 		"no report": {&recorded{result: factory.StepResult{Stdout: []byte("PLAY RECAP")}}, nil, []string{"ansible's report: there is none", "PLAY RECAP"}},

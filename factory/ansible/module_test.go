@@ -80,6 +80,12 @@ func (r moduleResult) outcome(id string) string {
 // target makes the small root filesystem.
 func target(t *testing.T) string {
 	t.Helper()
+	return plant(t, root)
+}
+
+// plant makes a root filesystem of these files.
+func plant(t *testing.T, root map[string]string) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to change the root folder")
 	}
@@ -110,16 +116,22 @@ func target(t *testing.T) string {
 // module runs the role's module in dir.
 func module(t *testing.T, dir, items string, check bool) moduleResult {
 	t.Helper()
-	role, err := filepath.Abs(filepath.Join(repository, "ansible/roles/common"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := json.Marshal(map[string]any{"controls": json.RawMessage(items), "catalogue": json.RawMessage(listed),
+	return play(t, dir, "cis_controls", map[string]any{"controls": json.RawMessage(items), "catalogue": json.RawMessage(listed),
 		"scope": "container", "level": 1, "exempt": []string{"12"}, "check": check})
+}
+
+// play runs a module with parameters in dir.
+func play(t *testing.T, dir, name string, with map[string]any) moduleResult {
+	t.Helper()
+	roles, err := filepath.Abs(filepath.Join(repository, "ansible/roles"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "python3", "-s", "testdata/module.py", role, dir)
+	params, err := json.Marshal(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "python3", "-s", "testdata/module.py", roles, name, dir)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(params), &stderr
 	b, err := cmd.Output()

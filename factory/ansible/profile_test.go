@@ -28,9 +28,12 @@ type catalogueFile struct {
 	} `yaml:"controls"`
 }
 
-func readCatalogue(t *testing.T) (c catalogueFile) {
+func readCatalogue(t *testing.T) catalogueFile { return catalogueOf(t, "cis_debian") }
+
+// catalogueOf reads a profile.
+func catalogueOf(t *testing.T, name string) (c catalogueFile) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(repository, "ansible/profiles/cis_debian.yaml"))
+	b, err := os.ReadFile(filepath.Join(repository, "ansible/profiles", name+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +52,28 @@ type item struct {
 
 type task struct {
 	Name string `yaml:"name"`
-	CIS  *struct {
-		Scope    string `yaml:"scope"`
-		Level    string `yaml:"level"`
-		Exempt   string `yaml:"exempt"`
-		Controls []item `yaml:"controls"`
-	} `yaml:"cis_controls"`
+	CIS  *call  `yaml:"cis_controls"`
+	RPM  *call  `yaml:"rpm_controls"`
+}
+
+type call struct {
+	Scope    string `yaml:"scope"`
+	Level    string `yaml:"level"`
+	Release  string `yaml:"release"`
+	Exempt   string `yaml:"exempt"`
+	Controls []item `yaml:"controls"`
+}
+
+// profiles are what is known of each beside its file: the releases that it is for, and the part of its numbers that is about
+// the kernel or about journald.
+var profiles = map[string]struct {
+	playbook string
+	releases []string
+	machine  string
+}{
+	"cis_debian": {"site.yml", []string{"12", "13"}, `^(1\.1\.|3\.|1\.5\.[12]$|6\.1\.2\.)`},
+	"cis_rhel":   {"rhel.yml", []string{"9"}, `^(1\.1\.|3\.|1\.5\.[12]$|6\.2\.2\.)`},
+	"cis_amazon": {"amazon.yml", []string{"2", "2023"}, `^(1\.1\.|3\.|1\.5\.[12]$|5\.1\.2\.)`},
 }
 
 // implemented returns what the tasks of a role do for each control, and fails on a control that is there twice.
@@ -75,18 +94,23 @@ func implemented(t *testing.T, role string) map[string]item {
 			t.Fatalf("%s: %v", file, err)
 		}
 		for _, k := range tasks {
-			if k.CIS == nil {
+			did, switches := k.CIS, map[string]string{}
+			if k.RPM != nil {
+				did, switches["distribution_major_version"] = k.RPM, k.RPM.Release
+			}
+			if did == nil {
 				continue
 			}
+			switches["hardening_scope"], switches["hardening_level"], switches["hardening_exempt"] = did.Scope, did.Level, did.Exempt
 			if !strings.Contains(k.Name, "(CIS ") {
 				t.Errorf("%s: task %q does not name its part of the benchmark", file, k.Name)
 			}
-			for switchName, value := range map[string]string{"hardening_scope": k.CIS.Scope, "hardening_level": k.CIS.Level, "hardening_exempt": k.CIS.Exempt} {
+			for switchName, value := range switches {
 				if !strings.Contains(value, switchName) {
 					t.Errorf("%s: task %q does not obey %s", file, k.Name, switchName)
 				}
 			}
-			for _, i := range k.CIS.Controls {
+			for _, i := range did.Controls {
 				if _, twice := all[i.Control]; twice {
 					t.Errorf("%s: control %s is implemented twice", file, i.Control)
 				}
@@ -99,15 +123,27 @@ func implemented(t *testing.T, role string) map[string]item {
 
 func TestCatalogueAndRolesAgree(t *testing.T) {
 	t.Parallel()
-	c := readCatalogue(t)
-	if c.Profile != "cis_debian" || c.Benchmark == "" || c.Playbook != "site.yml" {
-		t.Errorf("catalogue %q of %q runs %q", c.Profile, c.Benchmark, c.Playbook)
+	for name, about := range profiles {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := catalogueOf(t, name)
+			if c.Profile != name || c.Benchmark == "" || c.Playbook != about.playbook {
+				t.Errorf("catalogue %q of %q runs %q", c.Profile, c.Benchmark, c.Playbook)
+			}
+			done := map[string]item{}
+			for _, role := range c.Roles {
+				maps.Copy(done, implemented(t, role))
+			}
+			checkCatalogue(t, c, done, about.releases)
+			checkPlaybook(t, c)
+		})
 	}
-	done := map[string]item{}
-	for _, role := range c.Roles {
-		maps.Copy(done, implemented(t, role))
-	}
-	id := regexp.MustCompile(`^[1-7](\.[1-9][0-9]?){2,4}$`)
+}
+
+// checkCatalogue demands that every control is listed once, in full, and done by a task, and that no task does anything else.
+func checkCatalogue(t *testing.T, c catalogueFile, done map[string]item, releases []string) {
+	t.Helper()
+	id := regexp.MustCompile(`^[1-7](\.[1-9][0-9]?){1,4}$`)
 	listed := map[string]bool{}
 	for _, k := range c.Controls {
 		if listed[k.ID] {
@@ -122,12 +158,20 @@ func TestCatalogueAndRolesAgree(t *testing.T) {
 				t.Errorf("control %s has the scope %q", k.ID, s)
 			}
 		}
+		for _, r := range k.Releases {
+			if !slices.Contains(releases, r) {
+				t.Errorf("control %s is for release %s, which the profile is not for", k.ID, r)
+			}
+		}
 		i, ok := done[k.ID]
 		if !ok {
 			t.Errorf("control %s is in the catalogue, and no task does it", k.ID)
 			continue
 		}
-		checkItem(t, i, k.Scope)
+		if len(k.Releases) == 0 {
+			k.Releases = releases
+		}
+		checkItem(t, i, k.Scope, k.Releases)
 	}
 	for _, name := range slices.Sorted(maps.Keys(done)) {
 		if !listed[name] {
@@ -136,20 +180,67 @@ func TestCatalogueAndRolesAgree(t *testing.T) {
 	}
 }
 
-// checkItem demands a reason, and that every scope of the control has a state to ensure, and none beyond its scopes.
-func checkItem(t *testing.T, i item, scopes []string) {
+// checkPlaybook demands that the playbook runs the profile's roles, in their order.
+func checkPlaybook(t *testing.T, c catalogueFile) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(repository, "ansible", c.Playbook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plays []struct {
+		Roles []struct {
+			Role string         `yaml:"role"`
+			Vars map[string]any `yaml:"vars"`
+		} `yaml:"roles"`
+	}
+	if err := yaml.Unmarshal(b, &plays); err != nil || len(plays) != 1 {
+		t.Fatalf("%s: %d plays, %v", c.Playbook, len(plays), err)
+	}
+	var roles []string
+	for _, r := range plays[0].Roles {
+		roles = append(roles, r.Role)
+		if r.Role == "rpm" && !slices.Equal(texts(r.Vars["rpm_releases"]), profiles[c.Profile].releases) {
+			t.Errorf("%s is for %v", c.Playbook, r.Vars["rpm_releases"])
+		}
+	}
+	if !slices.Equal(roles, c.Roles) {
+		t.Errorf("%s runs %q, the profile says %q", c.Playbook, roles, c.Roles)
+	}
+}
+
+// texts are the strings of a list.
+func texts(list any) (all []string) {
+	of, _ := list.([]any)
+	for _, v := range of {
+		s, _ := v.(string)
+		all = append(all, s)
+	}
+	return all
+}
+
+// checkItem demands a reason, and that every scope and release of the control has a state to ensure, and none beyond them.
+func checkItem(t *testing.T, i item, scopes, releases []string) {
 	t.Helper()
 	if i.Reason == "" || len(i.Ensure) == 0 {
 		t.Errorf("control %s lacks its reason or what to ensure", i.Control)
 	}
 	for _, scope := range scopes {
-		if !slices.ContainsFunc(i.Ensure, func(e map[string]any) bool { return e["scope"] == nil || e["scope"] == scope }) {
-			t.Errorf("control %s has the scope %s, and nothing to ensure there", i.Control, scope)
+		for _, release := range releases {
+			if !slices.ContainsFunc(i.Ensure, func(e map[string]any) bool {
+				return (e["scope"] == nil || e["scope"] == scope) && (e["releases"] == nil || slices.Contains(texts(e["releases"]), release)) && e["when"] == nil
+			}) {
+				t.Errorf("control %s is for the scope %s of release %s, and has nothing to ensure there", i.Control, scope, release)
+			}
 		}
 	}
 	for _, e := range i.Ensure {
 		if s, ok := e["scope"]; ok && (len(scopes) < 2 || !slices.Contains(scopes, s.(string))) {
 			t.Errorf("control %s has a state for the scope %v alone", i.Control, s)
+		}
+		for _, r := range texts(e["releases"]) {
+			if len(releases) < 2 || !slices.Contains(releases, r) {
+				t.Errorf("control %s has a state for release %s alone", i.Control, r)
+			}
 		}
 	}
 }
@@ -157,10 +248,12 @@ func checkItem(t *testing.T, i item, scopes []string) {
 // The kernel belongs to the container's host, and so does journald.
 func TestKernelIsForVMsOnly(t *testing.T) {
 	t.Parallel()
-	for _, k := range readCatalogue(t).Controls {
-		kernel := strings.HasPrefix(k.ID, "1.1.") || strings.HasPrefix(k.ID, "3.") || k.ID == "1.5.1" || k.ID == "1.5.2" || strings.HasPrefix(k.ID, "6.1.2.")
-		if slices.Contains(k.Scope, "container") == kernel {
-			t.Errorf("control %s has the scope %v", k.ID, k.Scope)
+	for name, about := range profiles {
+		machine := regexp.MustCompile(about.machine)
+		for _, k := range catalogueOf(t, name).Controls {
+			if slices.Contains(k.Scope, "container") == machine.MatchString(k.ID) {
+				t.Errorf("%s: control %s has the scope %v", name, k.ID, k.Scope)
+			}
 		}
 	}
 }

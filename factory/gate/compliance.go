@@ -10,8 +10,14 @@ import (
 
 // checkCompliance holds every floor against what was evaluated, on each platform of the image.
 func (c *decider) checkCompliance() {
-	evaluations := c.evaluations()
-	for _, floor := range c.policy.Compliance {
+	evaluations, floors := c.evaluations(), c.floors()
+	if why := c.evidence.Compliance.NoContent; why != "" {
+		c.add(c.withoutContent(why))
+		if len(evaluations) == 0 {
+			return
+		}
+	}
+	for _, floor := range floors {
 		for _, p := range c.platforms() {
 			found := slices.ContainsFunc(evaluations, func(e factory.Evaluation) bool { return about(floor, e) && on(p, e.Platform) })
 			if !found {
@@ -24,14 +30,35 @@ func (c *decider) checkCompliance() {
 		}
 	}
 	for _, e := range evaluations {
-		floors := slices.DeleteFunc(slices.Clone(c.policy.Compliance), func(f factory.Floor) bool { return !about(f, e) })
-		if len(floors) == 0 {
+		mine := slices.DeleteFunc(slices.Clone(floors), func(f factory.Floor) bool { return !about(f, e) })
+		if len(mine) == 0 {
 			c.add(factory.Reason{Rule: ruleCompliance, Subject: c.evaluationName(e), Text: fmt.Sprintf("%s: %s; nothing is demanded of it", c.evaluationName(e), e.Score())})
 		}
-		for _, f := range floors {
+		for _, f := range mine {
 			c.checkFloor(f, e)
 		}
 	}
+}
+
+// floors are those for the image's family: its own, and of the others those in whose place it has none.
+func (c *decider) floors() []factory.Floor {
+	family := c.evidence.Image.Distro.Family
+	own := func(f factory.Floor) bool { return f.Family != "" && f.Family == family }
+	return slices.DeleteFunc(slices.Clone(c.policy.Compliance), func(f factory.Floor) bool {
+		if f.Family != "" {
+			return !own(f)
+		}
+		return slices.ContainsFunc(c.policy.Compliance, func(g factory.Floor) bool { return own(g) && g.View == f.View && g.Level == f.Level })
+	})
+}
+
+// withoutContent is the one reason of an image for which nothing could be evaluated, in place of one for each floor.
+func (c *decider) withoutContent(why string) factory.Reason {
+	r := factory.Reason{Rule: ruleCompliance, Subject: "no content", Text: "nothing was evaluated, so nothing is proven: " + why}
+	if r.Blocks = c.policy.NoContent != "warn"; r.Blocks {
+		r.Hint = "move to a release that has content, or let such images pass with noContent: warn in baseimages/policy.yaml"
+	}
+	return r
 }
 
 func about(f factory.Floor, e factory.Evaluation) bool { return f.View == e.View && f.Level == e.Level }

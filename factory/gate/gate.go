@@ -119,6 +119,9 @@ func (c *decider) checkPolicy() {
 	if !slices.Contains([]string{"", "warn", "block"}, p.EndOfLife) {
 		block("the policy says %.40q of images past their end of life; it is warn or block", p.EndOfLife)
 	}
+	if !slices.Contains([]string{"", "warn", "block"}, p.NoContent) {
+		block("the policy says %.40q of images that no benchmark content exists for; it is warn or block", p.NoContent)
+	}
 	if c.evidence.At.IsZero() {
 		block("nobody says at what time this is decided")
 	}

@@ -144,6 +144,7 @@ func TestReasons(t *testing.T) {
 		{"clock", func(p P, _ E) { p.Clock = "noon" }, `BLOCKS policy: the policy's clock is "noon"; it is first-seen, fix-available or published`},
 		{"unknown", func(p P, _ E) { p.Unknown = "" }, "BLOCKS policy: the policy does not say what an unknown severity counts as"},
 		{"end of life", func(p P, _ E) { p.EndOfLife = "ignore" }, `BLOCKS policy: the policy says "ignore" of images past their end of life; it is warn or block`},
+		{"no content", func(p P, _ E) { p.NoContent = "ignore" }, `BLOCKS policy: the policy says "ignore" of images that no benchmark content exists for; it is warn or block`},
 		{"revoked", func(_ P, e E) { e.Revoked = "leaked a key" }, "BLOCKS revoked: this digest was revoked: leaked a key"},
 
 		{"not evaluated", func(_ P, e E) { e.Compliance = factory.Compliance{} }, "BLOCKS compliance: container level 2 was not evaluated"},
@@ -183,7 +184,7 @@ func TestReasons(t *testing.T) {
 			"BLOCKS database: the vulnerability data knows nothing about 7 packages, so that nothing was found there proves nothing: a, b, c, d, e and 2 more"},
 		{"scan in the future", func(_ P, e E) { e.Scan.At = noon("2026-11-25") }, "BLOCKS database: the scan is dated 2026-11-25, in the future: a clock moved"},
 		{"kind", func(_ P, e E) { e.Scan.Database.Kind = factory.ArchiveDatabase },
-			"BLOCKS database: the vulnerability data is archive changelogs of 2026-11-23 (fixes only, no severities); prod takes trivy only"},
+			"BLOCKS database: the vulnerability data is archive advisories of 2026-11-23 (fixes only); prod takes trivy only"},
 		{"no kind is good enough", func(p P, _ E) { p.Database.Kinds = nil }, "BLOCKS database: the vulnerability data is trivy of 2026-11-23; prod takes nothing only"},
 		{"old", func(_ P, e E) { e.Scan.Database.Updated = e.At.Add(-25 * time.Hour) }, "BLOCKS database: the vulnerability data is trivy of 2026-11-22, 25 hours old; at most 24 hours is allowed"},
 		{"as old as may be", func(_ P, e E) { e.Scan.Database.Updated = e.At.Add(-24 * time.Hour) }, "database: 90 packages looked at, by trivy of 2026-11-22, 24 hours old"},

@@ -188,15 +188,25 @@ func purl(e factory.Evidence, f factory.Finding) string {
 	if f.Purl != "" {
 		return f.Purl
 	}
-	d := e.Image.Distro
-	kind := "deb"
-	if !slices.Contains([]string{"", "debian", "ubuntu"}, d.Family) {
-		kind = "rpm"
+	d, version := e.Image.Distro, f.Version
+	qualifiers := url.Values{}
+	if d.Release != "" {
+		qualifiers.Set("distro", d.Family+"-"+d.Release)
+	}
+	kind := cmp.Or(d.Format(), factory.RPM) // most of the families that the factory does not build
+	if d.Family == "" || d.Family == "ubuntu" {
+		kind = factory.Deb
+	}
+	if kind == factory.RPM { // whose epoch is no part of the version there
+		if epoch, rest, found := strings.Cut(version, ":"); found {
+			version = rest
+			qualifiers.Set("epoch", epoch)
+		}
 	}
 	escape := func(s string) string { return strings.ReplaceAll(url.PathEscape(s), "+", "%2B") }
-	p := "pkg:" + kind + "/" + escape(cmp.Or(d.Family, "debian")) + "/" + escape(f.Package) + "@" + escape(f.Version)
-	if d.Release != "" {
-		p += "?distro=" + url.QueryEscape(d.Family+"-"+d.Release)
+	p := "pkg:" + string(kind) + "/" + escape(cmp.Or(d.Family, factory.Debian)) + "/" + escape(f.Package) + "@" + escape(version)
+	if len(qualifiers) > 0 {
+		p += "?" + qualifiers.Encode()
 	}
 	return p
 }

@@ -183,6 +183,16 @@ func TestVEXOfLittle(t *testing.T) {
 	e.Image = factory.Image{Name: "rocky", Distro: factory.Distro{Family: "rhel"}}
 	e.Scan.Findings = []factory.Finding{finding()}
 	doc, b = statements(t, e, gate.VEXMeta{})
+	for family, want := range map[string]string{"redhat": "pkg:rpm/redhat/openssl@3.2.2-6.el9_5?distro=redhat-9&epoch=1", "amazon": "pkg:rpm/amazon/openssl@3.2.2-6.el9_5?distro=amazon-9&epoch=1",
+		"debian": "pkg:deb/debian/openssl@1:3.2.2-6.el9_5?distro=debian-9", "ubuntu": "pkg:deb/ubuntu/openssl@1:3.2.2-6.el9_5?distro=ubuntu-9"} {
+		of, f := evidence(), finding()
+		f.Version, of.Image.Distro = "1:3.2.2-6.el9_5", factory.Distro{Family: family, Release: "9"}
+		of.Scan.Findings = []factory.Finding{f}
+		made, _ := statements(t, of, gate.VEXMeta{})
+		if got := made.Statements[0].Products[0].Subcomponents[0].ID; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 	if doc.Author != "image factory" || doc.Statements[0].Products[0].ID != "pkg:oci/rocky@sha256%3A"+e.Digest.Hex() || doc.Statements[0].Products[0].Subcomponents[0].ID != "pkg:rpm/rhel/openssl@3.0.1" {
 		t.Errorf("%s", b)
 	}

@@ -16,6 +16,9 @@ func (p Prover) Benchmark(ctx context.Context, d factory.Distro) ([]factory.Rule
 	if err != nil {
 		return nil, fmt.Errorf("benchmark: %w", err)
 	}
+	if c.file == "" {
+		return nil, fmt.Errorf("benchmark: %w", unknown(d))
+	}
 	const copied = "content.xml"
 	res, err := p.Runner.Run(ctx, factory.Step{
 		Name: "read " + c.file, Step: factory.StepProve, InToolbox: true, Output: outputDir,

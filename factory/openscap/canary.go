@@ -15,30 +15,6 @@ type canary struct {
 	expect map[string]factory.RuleResult
 }
 
-// canaries are by view. One for each way in which the tool passes what it did not look at: the walk of the whole filesystem
-// (device pattern, partition probe), the walk of local filesystems (mtab), the environment (procfs), and the view itself.
-var canaries = map[factory.View]canary{
-	factory.ContainerView: {
-		plants: []string{"world-writable", "open-log", "root-path", "second-root"},
-		expect: map[string]factory.RuleResult{
-			"file_permissions_unauthorized_world_writable": factory.RuleFail,
-			"file_permissions_var_log_gdm":                 factory.RuleFail,
-			"accounts_root_path_dirs_no_write":             factory.RuleFail,
-			"accounts_no_uid_except_zero":                  factory.RuleNotApplicable, // else it is no container that is seen
-		},
-	},
-	factory.ExtendedView: {
-		plants: []string{"world-writable", "open-log", "root-path", "second-root", "unowned"},
-		expect: map[string]factory.RuleResult{
-			"file_permissions_unauthorized_world_writable": factory.RuleFail,
-			"file_permissions_var_log_gdm":                 factory.RuleFail,
-			"accounts_root_path_dirs_no_write":             factory.RuleFail,
-			"accounts_no_uid_except_zero":                  factory.RuleFail,
-			"no_files_unowned_by_user":                     factory.RuleFail,
-		},
-	},
-}
-
 func (c canary) rules() []string { return slices.Sorted(maps.Keys(c.expect)) }
 
 // failing are the rules that must fail, sorted.

@@ -20,7 +20,7 @@ func lie(what, said string) *factory.Problem {
 
 // read turns what a view's step left into evaluations and documents, if every guard holds.
 func read(req request, rep report, files map[string][]byte, on factory.Platform) (viewed, error) {
-	v := viewed{view: req.View, report: rep, canaries: canaries[req.View].failing()}
+	v := viewed{view: req.View, report: rep, canaries: req.expect.failing()}
 	if rep.Content == "" {
 		return v, lie("the report does not say which content was used", "")
 	}
@@ -37,7 +37,7 @@ func read(req request, rep report, files map[string][]byte, on factory.Platform)
 		}
 		v.benchmark, v.version, v.tool = res.benchmark, res.version, res.tool
 		if e.Name == req.Canary.Name {
-			return v, canaries[req.View].judge(res.rules)
+			return v, req.expect.judge(res.rules)
 		}
 		done := factory.Evaluation{View: req.View, Level: e.level, Profile: e.Profile, Platform: on, Rules: res.rules, Seconds: seconds}
 		v.evaluations = append(v.evaluations, done)

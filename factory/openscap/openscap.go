@@ -28,13 +28,17 @@ type Prover struct {
 }
 
 // Prove evaluates every root of h, hardened or not, in both views, and returns what came of every rule with the documents that
-// show it. A distribution that no content exists for is ErrNotFound. An evaluation that cannot be trusted is ErrUnverified; the
-// Problem says which guard did not hold.
+// show it. A release that is known to have no content comes back with Compliance.NoContent and nothing that was evaluated; one
+// that is not known is ErrNotFound. An evaluation that cannot be trusted is ErrUnverified; the Problem says which guard did not
+// hold.
 func (p Prover) Prove(ctx context.Context, h factory.Hardened) (factory.Proven, error) {
 	img := h.Job.Image
 	c, err := contentFor(img.Distro)
 	if err != nil {
 		return factory.Proven{}, fmt.Errorf("prove %s: %w", img.Name, err)
+	}
+	if c.file == "" {
+		return p.without(ctx, img, c)
 	}
 	var out factory.Proven
 	for _, root := range h.Roots {

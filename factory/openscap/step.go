@@ -34,9 +34,13 @@ type request struct {
 	View        factory.View `json:"view"`
 	Path        string       `json:"path"`
 	Corrections []string     `json:"corrections"`
-	Evaluations []evaluation `json:"evaluations"`
-	Plants      []string     `json:"plants"`
-	Canary      evaluation   `json:"canary"`
+	// Packages is the format of the package database, Kernel the package that stands for a kernel in it.
+	Packages    factory.Format `json:"packages"`
+	Kernel      string         `json:"kernel"`
+	Evaluations []evaluation   `json:"evaluations"`
+	Plants      []string       `json:"plants"`
+	Canary      evaluation     `json:"canary"`
+	expect      canary
 }
 
 // evaluation is one run of oscap.
@@ -50,13 +54,15 @@ type evaluation struct {
 
 // report is what prove.py says.
 type report struct {
-	Schema  int            `json:"schema"`
-	Content factory.Digest `json:"content"` // as its package ships it
-	Devices []string       `json:"devices"` // that the device pattern was widened to
-	Widened int            `json:"widened"` // in how many places
-	LeftOut int            `json:"leftOut"`
-	Missing []string       `json:"missing"` // rules that were asked for and that the content does not have
-	Runs    []ran          `json:"runs"`
+	Schema   int            `json:"schema"`
+	Content  factory.Digest `json:"content"` // as its package ships it
+	Devices  []string       `json:"devices"` // that the device pattern was widened to
+	Widened  int            `json:"widened"` // in how many places
+	LeftOut  int            `json:"leftOut"`
+	Links    int            `json:"links"`    // that were made relative
+	Dangling []string       `json:"dangling"` // rules that the content does not have, and says that others conflict with
+	Missing  []string       `json:"missing"`  // rules that were asked for and that the content does not have
+	Runs     []ran          `json:"runs"`
 }
 
 // ran is one run of oscap that is over.

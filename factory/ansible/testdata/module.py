@@ -1,4 +1,7 @@
-"""Runs the module cis_controls in a folder, with as much of ansible as it needs: module.py ROLE ROOT < parameters."""
+"""Runs a role's module in a folder, with as much of ansible as it needs: module.py ROLES MODULE ROOT < parameters.
+
+ROLES is a folder. The module is cis_controls or rpm_controls.
+"""
 
 import importlib.util
 import json
@@ -6,7 +9,9 @@ import os
 import sys
 import types
 
-role, root = sys.argv[1:]
+roles, name, root = sys.argv[1:]
+utils = {"common": ("rootfs", "cracklib", "accounts", "pam"), "rpm": ("rpm_pam", "rpm_states", "rpm_run")}
+wanted = {"cis_controls": ("common",), "rpm_controls": ("common", "rpm")}[name]
 
 
 class AnsibleModule:
@@ -33,12 +38,13 @@ def load(name, path):
 
 
 sys.dont_write_bytecode = True
-for name in ("ansible", "ansible.module_utils", "ansible.module_utils.basic"):
-    sys.modules[name] = types.ModuleType(name)
+for package in ("ansible", "ansible.module_utils", "ansible.module_utils.basic"):
+    sys.modules[package] = types.ModuleType(package)
 sys.modules["ansible.module_utils.basic"].AnsibleModule = AnsibleModule
-for name in ("rootfs", "cracklib", "accounts", "pam"):
-    load("ansible.module_utils." + name, "%s/module_utils/%s.py" % (role, name))
-module = load("cis_controls", role + "/library/cis_controls.py")
+for role in wanted:
+    for util in utils[role]:
+        load("ansible.module_utils." + util, "%s/%s/module_utils/%s.py" % (roles, role, util))
+module = load(name, "%s/%s/library/%s.py" % (roles, wanted[-1], name))
 "".encode("ascii")  # codecs are files too
 os.chroot(root)
 os.chdir("/")

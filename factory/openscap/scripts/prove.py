@@ -21,8 +21,8 @@ PREFIX = "xccdf_org.ssgproject.content_rule_"
 CONTENT = "/tmp/content.xml"
 DEVICE = b"^/dev/.*$"
 LIMIT = 64 << 10  # bytes kept of what oscap prints
-MACHINE = """
-Package: linux-base
+STANZA = """
+Package: %s
 Status: install ok installed
 Maintainer: none
 Architecture: all
@@ -30,6 +30,7 @@ Version: 1
 Description: stands for a kernel while the machine view is evaluated
 
 """
+RPM_ENTRY = {"version": "1", "release": "1", "arch": "noarch", "os": "linux", "sourcerpm": "none-1-1.src.rpm"}
 
 
 def take_away(path):
@@ -74,7 +75,56 @@ def correct_device(job):
     job.content = job.content.replace(b">" + DEVICE + b"<", b">" + wide.encode() + b"<")
 
 
-CORRECTIONS = {"proc": correct_proc, "mtab": correct_mtab, "device": correct_device}
+def inside(job, path):
+    """Makes an absolute link relative: oscap follows links from its own root, which is the toolbox's."""
+    to = os.readlink(path)
+    if to.startswith("/"):
+        link(path, os.path.relpath(job.target + to, os.path.dirname(path)))
+        job.links += 1
+
+
+def correct_links(job):
+    """A file behind an absolute link is looked for in the toolbox, and rules about what it must not say pass."""
+    for folder, below, files in os.walk(job.target):
+        if folder == job.target:
+            below[:] = [name for name in below if name != "proc"]
+        for name in below + files:
+            if os.path.islink(folder + "/" + name):
+                inside(job, folder + "/" + name)
+
+
+def correct_conflicts(job):
+    """A conflict with a rule that the content does not have ends oscap with an assertion."""
+    def drop(m):
+        if b' id="%s"' % m[1] in job.content:
+            return m[0]
+        job.dangling.append(m[1].decode().removeprefix(PREFIX))
+        return b""
+    job.content = re.sub(rb'<xccdf-1\.2:conflicts idref="([^"]*)"\s*/>\s*', drop, job.content)
+
+
+CORRECTIONS = {"proc": correct_proc, "mtab": correct_mtab, "device": correct_device, "links": correct_links,
+               "conflicts": correct_conflicts}
+
+
+# How a package that is not there comes into the copy's package database.
+
+def add_deb(job, name):
+    write(job.target + "/var/lib/dpkg/status", STANZA % name, "a")
+
+
+def add_rpm(job, name):
+    import rpm  # only here, because it costs more than all of the above
+    header = rpm.hdr()
+    for tag, value in dict(RPM_ENTRY, name=name).items():
+        header[tag] = value
+    with open("/tmp/header", "wb+") as f:
+        header.write(f)
+        f.seek(0)
+        subprocess.run(["/usr/bin/rpmdb", "--root", job.target, "--importdb"], stdin=f, check=True)
+
+
+PACKAGES = {"deb": add_deb, "rpm": add_rpm}
 
 
 # How a root filesystem tells the content what it is.
@@ -86,7 +136,7 @@ def as_container(job):
 def as_machine(job):
     for marker in ("/run/.containerenv", "/.dockerenv"):
         take_away(job.target + marker)
-    write(job.target + "/var/lib/dpkg/status", MACHINE, "a")
+    job.add(job.kernel)
 
 
 VIEWS = {"container": as_container, "extended": as_machine}
@@ -123,7 +173,30 @@ def plant_second_root(job):
     write(job.target + "/etc/passwd", "canary:x:0:0::/root:/bin/sh\n", "a")
 
 
-PLANTS = {"world-writable": plant_world_writable, "unowned": plant_unowned, "root-path": plant_root_path,
+def plant_package(job):
+    job.add("telnet-server")
+
+
+def plant_linked(job):
+    """A file that all shells read and that sets a bad umask, behind an absolute link."""
+    write(job.target + "/usr/share/.canary/umask.sh", "umask 000\n")
+    path = job.target + "/etc/profile.d/canary.sh"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.symlink("/usr/share/.canary/umask.sh", path)
+    if "links" in job.corrections:
+        inside(job, path)
+
+
+def plant_foreign_file(job):
+    """A start-up file of a user that belongs to somebody else."""
+    home = "/home/.canary"
+    write(job.target + "/etc/passwd", "canary-user:x:4321:4321::%s:/bin/bash\n" % home, "a")
+    write(job.target + home + "/.profile", "")
+    os.chown(job.target + home, 4321, 4321)
+
+
+PLANTS = {"package": plant_package, "linked": plant_linked, "foreign-file": plant_foreign_file,
+          "world-writable": plant_world_writable, "unowned": plant_unowned, "root-path": plant_root_path,
           "open-log": plant_open_log, "second-root": plant_second_root}
 
 
@@ -134,6 +207,11 @@ class Job:
             self.content = f.read()
         self.digest = "sha256:" + hashlib.sha256(self.content).hexdigest()
         self.devices, self.widened, self.left_out, self.missing = [], 0, 0, set()
+        self.corrections, self.links, self.dangling = request["corrections"], 0, []
+        self.packages, self.kernel = request["packages"], request["kernel"]
+
+    def add(self, package):
+        PACKAGES[self.packages](self, package)
 
     def existing(self, rules):
         """Leaves out, and remembers, rules that the content does not have."""
@@ -168,7 +246,7 @@ def main():
     with open(sys.argv[1]) as f:
         request = json.load(f)
     job = Job(request, sys.argv[2])
-    for name in request["corrections"]:
+    for name in job.corrections:
         CORRECTIONS[name](job)
     job.slim()
     for run in request["evaluations"] + [request["canary"]]:
@@ -185,7 +263,7 @@ def main():
     runs.append(job.evaluate(request["canary"]))
     with open(job.out + "/report.json", "w") as f:
         json.dump({"schema": 1, "content": job.digest, "devices": job.devices, "widened": job.widened, "leftOut": job.left_out,
-                   "missing": sorted(r.removeprefix(PREFIX) for r in job.missing), "runs": runs}, f)
+                   "links": job.links, "dangling": sorted(job.dangling), "missing": sorted(r.removeprefix(PREFIX) for r in job.missing), "runs": runs}, f)
 
 
 main()

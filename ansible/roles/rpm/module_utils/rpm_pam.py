@@ -1,0 +1,150 @@
+"""The PAM stacks system-auth and password-auth, as plain files or as a custom profile of authselect.
+
+Nothing needs authselect or authconfig: lines are put in where their modules belong, and everything else stays.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import re
+
+from ansible.module_utils.pam import Option
+from ansible.module_utils.rootfs import Content, lines_of, read, write
+
+STACKS = ("/etc/pam.d/system-auth", "/etc/pam.d/password-auth")
+
+
+class Entry:
+    """A line of a stack: how it begins, what else a new one has, which lines it stands for, and between which neighbours it
+    belongs. A new one comes as early as they allow, or late."""
+
+    def __init__(self, begins, options, match, after=None, before=None, late=False):
+        self.begins, self.options, self.match, self.late = begins, options, re.compile(match), late
+        self.after, self.before = re.compile(after or NONE), re.compile(before or NONE)
+
+    def neighbours(self, lines):
+        """The first and the last place among the lines where this one may be; None where nothing says."""
+        low = [i + 1 for i, line in enumerate(lines) if self.after.match(line)]
+        high = [i for i, line in enumerate(lines) if self.before.match(line)]
+        return low[-1] if low else None, high[0] if high else None
+
+    def missing(self, lines):
+        found = [i for i, line in enumerate(lines) if self.match.match(line)]
+        words = self.begins.split()
+        if len(found) != 1 or lines[found[0]].split()[:len(words)] != words:
+            return True
+        low, high = self.neighbours(lines[:found[0]] + lines[found[0] + 1:])
+        return not (low is None or low <= found[0]) or not (high is None or found[0] <= high)
+
+    def put(self, lines):
+        lines = [line for line in lines if not self.match.match(line)]
+        low, high = self.neighbours(lines)
+        same = [i for i, line in enumerate(lines) if line.split()[:1] == self.begins.split()[:1]] or [len(lines)]
+        early, late = (same[0] if low is None else low), (same[-1] + 1 if high is None else high)
+        at = late if self.late else early
+        return lines[:at] + [("%s %s" % (self.begins, self.options)).rstrip()] + lines[at:]
+
+
+NONE = r"(?!)"
+ANY = r"\s+(?:\[[^\]]*\]|\S+)\s+"
+ENTRIES = {
+    "pam_faillock": [
+        Entry("auth required pam_faillock.so preauth", "silent", "auth" + ANY + r"pam_faillock\.so\b.*\bpreauth\b",
+              after="auth" + ANY + r"pam_(?:env|faildelay)\.so", before="auth" + ANY + r"pam_unix\.so"),
+        Entry("auth required pam_faillock.so authfail", "", "auth" + ANY + r"pam_faillock\.so\b.*\bauthfail\b",
+              after="auth" + ANY + r"pam_unix\.so", before="auth" + ANY + r"pam_deny\.so", late=True),
+        Entry("account required pam_faillock.so", "", "account" + ANY + r"pam_faillock\.so",
+              before="account" + ANY + r"pam_unix\.so"),
+    ],
+    "pam_pwquality": [
+        Entry("password requisite pam_pwquality.so", "try_first_pass local_users_only retry=3",
+              "password" + ANY + r"pam_pwquality\.so", before="password" + ANY + r"pam_(?:pwhistory|unix)\.so"),
+    ],
+    "pam_pwhistory": [
+        Entry("password requisite pam_pwhistory.so", "use_authtok", "password" + ANY + r"pam_pwhistory\.so",
+              after="password" + ANY + r"pam_pwquality\.so", before="password" + ANY + r"pam_unix\.so"),
+    ],
+}
+
+
+class Module:
+    """A module is in use in both stacks, at its place."""
+
+    def __init__(self, name):
+        self.name, self.entries = name, ENTRIES[name]
+
+    def off(self):
+        return ["%s: %s is not in use" % (path, entry.begins)
+                for path in STACKS for entry in self.entries if entry.missing(lines_of(path))]
+
+    def fix(self):
+        for path in STACKS:
+            lines = lines_of(path)
+            for entry in self.entries:
+                lines = entry.put(lines) if entry.missing(lines) else lines
+            write(path, "\n".join(lines) + "\n")
+
+
+class StackOption:
+    """The lines of a module have an option, or lack it, in both stacks."""
+
+    def __init__(self, module, has=None, lacks=None, type=None):
+        self.options = [Option(path, module, has, lacks, type) for path in STACKS]
+
+    def off(self):
+        return [what for option in self.options for what in option.off()]
+
+    def fix(self):
+        for option in self.options:
+            if option.off():
+                option.fix()
+
+
+class Authselect:
+    """The PAM stacks are those of a custom profile of authselect, which then neither overwrites them nor calls them foreign.
+    The tool need not be there: what it keeps are plain files and links. This state comes after all that change a stack."""
+
+    names = ("fingerprint-auth", "password-auth", "postlogin", "smartcard-auth", "system-auth")
+    home = "/etc/authselect/"
+    head = ("# Generated by authselect\n"
+            "# Do not modify this file manually, use authselect instead. Any user changes will be overwritten.\n"
+            "# You can stop authselect from managing your configuration by calling 'authselect opt-out'.\n"
+            "# See authselect(8) for more details.\n\n")
+
+    # What a stack that nobody has says: no to everybody.
+    closed = "".join("%s required pam_deny.so\n" % kind for kind in ("auth", "account", "password", "session"))
+
+    def __init__(self, profile):
+        self.profile = profile
+
+    def text(self, name):
+        """The stack as it is, without the comments on top, which say who made it."""
+        return re.sub(r"\A(?:#.*\n|[ \t]*\n)*", "", read("/etc/pam.d/" + name)) or self.closed
+
+    def wanted(self):
+        files = [Content(self.home + "authselect.conf", self.profile)]
+        for name in self.names:
+            files.append(Content(self.home + self.profile + "/" + name, self.text(name)))
+            files.append(Content(self.home + name, self.head + self.text(name)))
+        return files
+
+    def off(self):
+        out = [what for content in self.wanted() for what in content.off()]
+        for name in self.names:
+            path = "/etc/pam.d/" + name
+            if not os.path.islink(path) or os.readlink(path) != self.home + name:
+                out.append("%s is not a link to %s" % (path, self.home + name))
+        return out
+
+    def fix(self):
+        for content in self.wanted():
+            content.fix()
+        for name in self.names:
+            temp = "/etc/pam.d/.%s.new" % name
+            os.symlink(self.home + name, temp)
+            os.rename(temp, "/etc/pam.d/" + name)
+
+
+PAM = {"pam_module": Module, "stack_option": StackOption, "authselect": Authselect}
