@@ -10,8 +10,10 @@ type Advisory struct {
 	Fixed         string    `json:"fixed"`         // its version
 	Date          time.Time `json:"date"`          // of the changelog entry or advisory that fixed it, UTC
 	Title         string    `json:"title,omitempty"`
-	ID            string    `json:"id,omitempty"`       // RHSA-2026:1234, ALAS2023-2026-123; empty for changelogs
-	Severity      Severity  `json:"severity,omitempty"` // as the advisory says; empty = it does not
+	// Module is the stream whose package it is, of a modular repository: nodejs:20; RPM only, empty = of no module.
+	Module   string   `json:"module,omitempty"`
+	ID       string   `json:"id,omitempty"`       // RHSA-2026:1234, ALAS2023-2026-123; empty for changelogs
+	Severity Severity `json:"severity,omitempty"` // as the advisory says; empty = it does not
 }
 
 // Advisories are what the archives of one distribution release say themselves: in their packages' changelogs, or in updateinfo.

@@ -128,7 +128,7 @@ func TestDatabasesAreNamedForWhatTheyAre(t *testing.T) {
 	for want, d := range map[string]factory.Database{
 		"no database":         {},
 		"trivy of 2026-11-23": {Kind: factory.TrivyDatabase, Updated: at},
-		"archive changelogs of 2026-11-23 (fixes only, no severities)": {Kind: factory.ArchiveDatabase, Updated: at},
+		"archive advisories of 2026-11-23 (fixes only)": {Kind: factory.ArchiveDatabase, Updated: at},
 	} {
 		if d.String() != want {
 			t.Errorf("%q, want %q", d, want)

@@ -66,7 +66,8 @@ type Finding struct {
 	Title         string   `json:"title,omitempty"`
 	URL           string   `json:"url,omitempty"`
 	References    []string `json:"references,omitempty"`
-	Data          string   `json:"data,omitempty"` // who says that this package has it: Debian Security Tracker
+	Advisory      string   `json:"advisory,omitempty"` // that fixes it, as its publisher numbers it: RHSA-2026:1234; empty = none is named
+	Data          string   `json:"data,omitempty"`     // who says that this package has it: Debian Security Tracker
 	Purl          string   `json:"purl,omitempty"`
 
 	Platforms []Platform `json:"platforms,omitempty"` // sorted
@@ -94,8 +95,8 @@ type DatabaseKind string
 const (
 	// TrivyDatabase is the public one of the Trivy project, or a mirror or build of its form.
 	TrivyDatabase DatabaseKind = "trivy"
-	// ArchiveDatabase is read from the changelogs of the archives' own packages: it knows what was fixed and since when, and
-	// neither severities nor what is not fixed yet.
+	// ArchiveDatabase is what the archives themselves say: it knows what was fixed and since when, and not what is not fixed yet.
+	// Of Debian it is read from the packages' changelogs, which know no severities; of RPM families from updateinfo.
 	ArchiveDatabase DatabaseKind = "archive"
 )
 
@@ -116,7 +117,7 @@ func (d Database) String() string {
 	case "":
 		return "no database"
 	case ArchiveDatabase:
-		return "archive changelogs of " + DateOf(d.Updated).String() + " (fixes only, no severities)"
+		return "archive advisories of " + DateOf(d.Updated).String() + " (fixes only)"
 	}
 	return string(d.Kind) + " of " + DateOf(d.Updated).String()
 }

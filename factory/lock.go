@@ -201,6 +201,9 @@ type LockChange struct {
 	Image    string          `json:"image"`
 	First    bool            `json:"first,omitempty"` // there was no lock before
 	Packages []PackageChange `json:"packages,omitempty"`
+	// Advisories are those that the changed packages bring, as their repositories publish them: sorted, one for each package,
+	// vulnerability and publication. Empty where changelogs name the CVEs.
+	Advisories []Advisory `json:"advisories,omitempty"`
 	// Other names what else moved: "toolbox", "role cis_debian", "definition", "platform linux/arm64".
 	Other []string `json:"other,omitempty"`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -24,6 +25,33 @@ func BenchmarkSBOM(b *testing.B) {
 	}
 	defer s.db.close()
 	doc := bomOf(96)
+	for b.Loop() {
+		if r := s.answer(scanner.Request{Op: scanner.SBOM, SBOM: doc}); r.Error != nil {
+			b.Fatal(r.Error)
+		}
+	}
+	if per := b.Elapsed() / time.Duration(b.N); per > 10*time.Millisecond {
+		b.Errorf("%v an SBOM", per)
+	}
+}
+
+// One SBOM of an RPM system of 150 packages takes at most 10 ms.
+func BenchmarkRPM(b *testing.B) {
+	a := factory.Advisories{Distro: redhat9, Updated: day}
+	var packages [][]string
+	for i := range 150 {
+		name := fmt.Sprintf("p%d", i)
+		packages, a.Known = append(packages, []string{name, "1-1.el9"}), append(a.Known, name)
+		for j := range 10 { // of which the last update is missing
+			a.List = append(a.List, factory.Advisory{Source: name, Vulnerability: fmt.Sprintf("CVE-2026-%d", i*10+j), Fixed: fmt.Sprintf("1-%d.el9", j/9+1), ID: fmt.Sprintf("RHSA-2026:%d", i*5+j/2), Date: day, Severity: factory.Low})
+		}
+	}
+	var s server
+	if _, err := s.db.use(makeDatabase(b, a)); err != nil {
+		b.Fatal(err)
+	}
+	defer s.db.close()
+	doc := rpmBOM(redhat9, "9.4", packages...)
 	for b.Loop() {
 		if r := s.answer(scanner.Request{Op: scanner.SBOM, SBOM: doc}); r.Error != nil {
 			b.Fatal(r.Error)

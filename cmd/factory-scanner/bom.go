@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/aquasecurity/trivy/pkg/sbom/core"
@@ -38,11 +39,21 @@ type component struct {
 	Properties properties `json:"properties"`
 }
 
-// trivyProperty is how the names of Trivy's own properties begin.
-const trivyProperty = "aquasecurity:trivy:"
+// How the names of properties begin: Trivy's, and those for what Trivy would lose.
+const (
+	trivyProperty = "aquasecurity:trivy:"
+	ownProperty   = "imagefactory:"
+)
 
-// properties are Trivy's own, their names without the prefix.
+// propertyClass is a package's ftypes.RepositoryClass. Only that of third parties is written down: others do not count.
+const propertyClass = "RepositoryClass"
+
+// properties are Trivy's and the factory's own, their names without the prefix.
 type properties []core.Property
+
+func (p properties) has(name, value string) bool {
+	return slices.Contains(p, core.Property{Name: name, Value: value})
+}
 
 // UnmarshalJSONFrom reads an array of properties.
 func (p *properties) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -52,8 +63,10 @@ func (p *properties) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 			Value string `json:"value"`
 		}
 		err := json.UnmarshalDecode(d, &one)
-		if name, ok := strings.CutPrefix(one.Name, trivyProperty); ok {
-			*p = append(*p, core.Property{Name: name, Value: one.Value})
+		for _, prefix := range []string{trivyProperty, ownProperty} {
+			if name, ok := strings.CutPrefix(one.Name, prefix); ok {
+				*p = append(*p, core.Property{Name: name, Value: one.Value})
+			}
 		}
 		return err
 	})

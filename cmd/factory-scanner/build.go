@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -26,7 +24,7 @@ type fixedOn struct {
 	Date time.Time `json:"fixedOn,omitzero"`
 }
 
-// build writes a database of advisories read from changelogs into dir. It is as old as the oldest of the lists: a part that is fresh
+// build writes a database of the archives' own advisories into dir. It is as old as the oldest of the lists: a part that is fresh
 // says nothing about the others.
 func build(dir string, lists []factory.Advisories) (*factory.Database, error) {
 	c, err := arrange(lists)
@@ -51,7 +49,7 @@ func build(dir string, lists []factory.Advisories) (*factory.Database, error) {
 	if err := os.WriteFile(metadata.Path(dir), append(text, '\n'), 0o644); err != nil {
 		return nil, diskProblem(err)
 	}
-	return &factory.Database{Kind: factory.ArchiveDatabase, Schema: db.SchemaVersion, Updated: c.updated, Advisories: len(c.rows)}, nil
+	return &factory.Database{Kind: factory.ArchiveDatabase, Schema: db.SchemaVersion, Updated: c.updated, Advisories: c.count()}, nil
 }
 
 func diskProblem(err error) error {
@@ -61,76 +59,24 @@ func diskProblem(err error) error {
 	return err
 }
 
-// row is an advisory in its bucket.
-type row struct {
-	bucket string
-	factory.Advisory
-}
-
-// contents are what is in a database.
-type contents struct {
-	rows    []row               // sorted
-	known   map[string][]string // source packages of each bucket that there is, sorted; also of one without advisories
-	updated time.Time
-}
-
-// arrange sorts advisories and keeps one for each bucket, package and vulnerability: the oldest, as the first mention is the fix.
-func arrange(lists []factory.Advisories) (c contents, err error) {
-	c.known = map[string][]string{}
-	for _, l := range lists {
-		bucket, err := buildBucket(l.Distro)
-		if err != nil {
-			return c, err
-		}
-		if l.Updated.IsZero() {
-			return c, &factory.Problem{Kind: factory.ErrInvalid, What: bucket + ": the advisories do not say when they were read"}
-		}
-		if c.updated.IsZero() || l.Updated.Before(c.updated) {
-			c.updated = l.Updated.UTC()
-		}
-		c.known[bucket] = slices.Compact(slices.Sorted(slices.Values(append(c.known[bucket], l.Known...))))
-		for _, a := range l.List {
-			if a.Source == "" || a.Vulnerability == "" || a.Fixed == "" || len(a.Source)+len(a.Vulnerability) > 1000 {
-				return c, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s: advisory %.80q of %.80q in version %.80q is incomplete", bucket, a.Vulnerability, a.Source, a.Fixed)}
-			}
-			c.rows = append(c.rows, row{bucket, a})
-		}
-	}
-	if len(lists) == 0 {
-		return c, &factory.Problem{Kind: factory.ErrInvalid, What: "no advisories of any distribution to make a database of"}
-	}
-	same := func(a, b row) int {
-		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Vulnerability, b.Vulnerability))
-	}
-	slices.SortFunc(c.rows, func(a, b row) int {
-		return cmp.Or(same(a, b), a.Date.Compare(b.Date), cmp.Compare(a.Fixed, b.Fixed), cmp.Compare(a.Title, b.Title))
-	})
-	c.rows = slices.CompactFunc(c.rows, func(a, b row) bool { return same(a, b) == 0 })
-	return c, nil
-}
-
 // write fills the database, such that the same contents give the same bytes: bbolt writes the buckets of one transaction in any
 // order, so each has its own.
 func (c contents) write(b *bolt.DB) error {
-	mark := map[string]any{ownKind: factory.ArchiveDatabase, ownCount: len(c.rows), ownKnown: c.known}
+	mark := map[string]any{ownKind: factory.ArchiveDatabase, ownCount: c.count(), ownKnown: c.known}
 	transactions := []func(*bolt.Tx) error{func(tx *bolt.Tx) error { return putAll(tx, own, mark) }}
 	sources := map[string]any{}
-	for _, bucket := range slices.Sorted(maps.Keys(c.known)) {
-		sources[bucket] = dbtypes.DataSource{ID: "changelogs", Name: "changelogs of the archive's packages, " + bucket}
-		transactions = append(transactions, func(tx *bolt.Tx) error { return putAll(tx, bucket, nil) })
+	for _, title := range slices.Sorted(maps.Keys(c.parts)) {
+		p := c.parts[title]
+		sources[p.bucket] = p.source()
+		transactions = append(transactions, func(tx *bolt.Tx) error { return putAll(tx, p.bucket, nil) })
 	}
-	details := map[string]any{}
-	for list := range chunks(c.rows) {
-		for _, r := range list {
-			if old, ok := details[r.Vulnerability].(dbtypes.Vulnerability); !ok || old.Title == "" {
-				details[r.Vulnerability] = dbtypes.Vulnerability{Title: strings.ToValidUTF8(r.Title, "?")}
-			}
-		}
+	transactions = append(transactions, c.products()...)
+	for list := range chunks(c.rows, row.beside) {
 		transactions = append(transactions, func(tx *bolt.Tx) error { return putAdvisories(tx, list) })
 	}
 	transactions = append(transactions,
 		func(tx *bolt.Tx) error { return putAll(tx, dataSources, sources) },
-		func(tx *bolt.Tx) error { return putAll(tx, vulnerabilities, details) })
+		func(tx *bolt.Tx) error { return putAll(tx, vulnerabilities, c.details()) })
 	for _, t := range transactions {
 		if err := b.Update(t); err != nil {
 			return err
@@ -139,28 +85,64 @@ func (c contents) write(b *bolt.DB) error {
 	return nil
 }
 
-// putAdvisories writes the advisories of one source package.
+// source says where the advisories of the part's bucket come from.
+func (p part) source() dbtypes.DataSource {
+	if p.rpm {
+		return dbtypes.DataSource{ID: "updateinfo", Name: "updateinfo of the archive's repositories, " + p.bucket}
+	}
+	return dbtypes.DataSource{ID: "changelogs", Name: "changelogs of the archive's packages, " + p.bucket}
+}
+
+// details are what is to be said of each vulnerability, whatever has it. A changelog says that better than the title of an advisory,
+// which may be about many.
+func (c contents) details() map[string]any {
+	details := map[string]any{}
+	for _, rpm := range []bool{false, true} {
+		for _, r := range c.rows {
+			if old, ok := details[r.Vulnerability].(dbtypes.Vulnerability); r.rpm == rpm && (!ok || old.Title == "") {
+				details[r.Vulnerability] = dbtypes.Vulnerability{Title: strings.ToValidUTF8(r.Title, "?")}
+			}
+		}
+	}
+	return details
+}
+
+// beside reports whether rows are of the same package.
+func (r row) beside(s row) bool { return r.bucket == s.bucket && r.name == s.name }
+
+// putAdvisories writes the advisories of one package.
 func putAdvisories(tx *bolt.Tx, list []row) error {
+	if list[0].bucket == redHat {
+		return putRedHat(tx, list)
+	}
 	var errs []error
 	for _, r := range list {
-		a := &dbtypes.Advisory{FixedVersion: r.Fixed, Custom: fixedOn{r.Date.UTC()}}
-		errs = append(errs, db.Config{}.PutAdvisory(tx, []string{r.bucket, r.Source}, r.Vulnerability, a))
+		a := &dbtypes.Advisory{FixedVersion: r.Fixed, Severity: severities[r.Severity], Custom: fixedOn{r.Date.UTC()}}
+		if r.ID != "" {
+			a.VendorIDs = []string{r.ID}
+		}
+		errs = append(errs, db.Config{}.PutAdvisory(tx, []string{r.bucket, r.name}, r.Vulnerability, a))
 	}
 	return errors.Join(errs...)
 }
 
-// chunks yields the rows of one bucket and package at a time.
-func chunks(rows []row) func(yield func([]row) bool) {
-	return func(yield func([]row) bool) {
-		for len(rows) > 0 {
-			n := slices.IndexFunc(rows, func(r row) bool { return r.bucket != rows[0].bucket || r.Source != rows[0].Source })
+// severities are Trivy's, in the factory's words.
+var severities = map[factory.Severity]dbtypes.Severity{
+	factory.Low: dbtypes.SeverityLow, factory.Moderate: dbtypes.SeverityMedium, factory.High: dbtypes.SeverityHigh, factory.Critical: dbtypes.SeverityCritical,
+}
+
+// chunks yields what belongs together of what is sorted, at a time.
+func chunks[T any](all []T, together func(a, b T) bool) func(yield func([]T) bool) {
+	return func(yield func([]T) bool) {
+		for len(all) > 0 {
+			n := slices.IndexFunc(all, func(v T) bool { return !together(all[0], v) })
 			if n < 0 {
-				n = len(rows)
+				n = len(all)
 			}
-			if !yield(rows[:n]) {
+			if !yield(all[:n]) {
 				return
 			}
-			rows = rows[n:]
+			all = all[n:]
 		}
 	}
 }

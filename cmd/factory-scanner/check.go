@@ -26,7 +26,7 @@ const (
 const (
 	ownKind  = "kind"  // factory.DatabaseKind
 	ownCount = "count" // advisories
-	ownKnown = "known" // source packages by bucket
+	ownKnown = "known" // packages by part
 )
 
 // check reads all of the database in dir.

@@ -87,7 +87,8 @@ func TestBuildRefusals(t *testing.T) {
 		c.refused(scanner.Request{Op: scanner.Build, Dir: dir, Advisories: []factory.Advisories{a}}, "invalid", about)
 	}
 	refused("plan9", t.TempDir(), func(a *factory.Advisories) { a.Distro.Family = "plan9" })
-	refused("redhat", t.TempDir(), func(a *factory.Advisories) { a.Distro.Family = "redhat" })
+	refused("alma", t.TempDir(), func(a *factory.Advisories) { a.Distro.Family = "alma" })
+	refused("no release of Red Hat", t.TempDir(), func(a *factory.Advisories) { a.Distro = factory.Distro{Family: factory.RedHat, Release: "nine"} })
 	refused("debian", t.TempDir(), func(a *factory.Advisories) { a.Distro.Release = "" })
 	c.refused(scanner.Request{Op: scanner.Build, Dir: t.TempDir()}, "invalid", "no advisories")
 	refused("when they were read", t.TempDir(), func(a *factory.Advisories) { a.Updated = time.Time{} })

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -16,18 +17,18 @@ type family struct {
 	name   ftypes.OSType
 	bucket string // with %s for the release; without = one for all releases
 	major  bool   // advisories are by major release
-	binary bool   // advisories are looked up by binary package
-	build  bool   // advisories from changelogs can be written in its form: by package, one fixed version each
+	rpm    bool   // its packages are RPMs, whose advisories are of binary packages
+	build  bool   // advisories from archives can be written in its form
 }
 
 var families = []family{
 	{name: ftypes.Debian, bucket: "debian %s", major: true, build: true},
 	{name: ftypes.Ubuntu, bucket: "ubuntu %s", build: true},
-	{name: ftypes.Amazon, bucket: "amazon linux %s", major: true, binary: true, build: true},
-	{name: ftypes.RedHat, bucket: "Red Hat", major: true},
-	{name: ftypes.CentOS, bucket: "Red Hat", major: true},
-	{name: ftypes.Alma, bucket: "alma %s", major: true},
-	{name: ftypes.Rocky, bucket: "rocky %s", major: true},
+	{name: ftypes.Amazon, bucket: "amazon linux %s", major: true, rpm: true, build: true},
+	{name: ftypes.RedHat, bucket: redHat, major: true, rpm: true, build: true},
+	{name: ftypes.CentOS, bucket: redHat, major: true, rpm: true},
+	{name: ftypes.Alma, bucket: "alma %s", major: true, rpm: true},
+	{name: ftypes.Rocky, bucket: "rocky %s", major: true, rpm: true},
 }
 
 // familyOf returns nil for a distribution that the table does not have.
@@ -55,9 +56,17 @@ func (f *family) bucketOf(release string) string {
 	return fmt.Sprintf(f.bucket, release)
 }
 
-// key is the name that the advisories of a package are under.
+// titleOf names the part for one release: the bucket, and the release too where all have one bucket.
+func (f *family) titleOf(release string) string {
+	if bucket := f.bucketOf(release); bucket != f.bucket {
+		return bucket
+	}
+	return f.bucket + " " + release
+}
+
+// key is the name that a package is known by.
 func (f *family) key(p ftypes.Package) string {
-	if f.binary {
+	if f.rpm {
 		return p.Name
 	}
 	return cmp.Or(p.SrcName, p.Name)
@@ -72,11 +81,15 @@ func distroOf(os ftypes.OS) string {
 	return strings.TrimSpace(string(os.Family) + " " + release)
 }
 
-// buildBucket is where advisories of a distribution are written to.
-func buildBucket(d factory.Distro) (string, error) {
-	f := familyOf(ftypes.OSType(d.Family))
+// buildable returns the family and the release that advisories of a distribution are written for.
+func buildable(d factory.Distro) (f *family, release string, err error) {
+	f = familyOf(ftypes.OSType(d.Family))
 	if f == nil || !f.build || d.Release == "" {
-		return "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no database can be made for the distribution %.40q %.40q", d.Family, d.Release)}
+		return nil, "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no database can be made for the distribution %.40q %.40q", d.Family, d.Release)}
 	}
-	return f.bucketOf(f.release(d.Release)), nil
+	release = f.release(d.Release)
+	if _, bad := strconv.Atoi(release); f.bucket == redHat && bad != nil {
+		return nil, "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%.40q is no release of Red Hat", d.Release)}
+	}
+	return f, release, nil
 }

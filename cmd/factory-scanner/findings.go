@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -41,7 +42,7 @@ func finding(v types.DetectedVulnerability, source string) factory.Finding {
 		Vulnerability: v.VulnerabilityID, Package: v.PkgName, Version: v.InstalledVersion, Fixed: v.FixedVersion,
 		Status: v.Status.String(), Severity: severity, SeverityBy: string(v.SeveritySource),
 		Title: v.Title, URL: v.PrimaryURL, References: v.References, Purl: purlOf(v.PkgIdentifier),
-		FixedOn: fixDate(v.Custom),
+		FixedOn: fixDate(v.Custom), Advisory: strings.Join(v.VendorIDs, ", "),
 	}
 	if source != v.PkgName {
 		f.Source = source

@@ -160,6 +160,10 @@ func inspect(ctx context.Context, img ftypes.Image) (c content, err error) {
 	if err != nil && !errors.Is(err, analyzer.ErrUnknownOS) && !errors.Is(err, analyzer.ErrNoPkgsDetected) {
 		return c, err
 	}
+	if f := familyOf(detail.OS.Family); f != nil && f.rpm && len(detail.Packages) == 0 {
+		// Trivy keeps to itself why it could not read rpm's database.
+		return c, fmt.Errorf("it is of %s and has no database of rpm that can be read", distroOf(detail.OS))
+	}
 	c.packages, c.os, c.size = len(detail.Packages), detail.OS, detail.Layers.TotalSize()
 	return c, nil
 }
@@ -178,5 +182,5 @@ func (c content) match(ctx context.Context, k known) (matched, error) {
 		return matched{}, err
 	}
 	r, err := trivy(c.applier).Scan(ctx, c.reference.Name, c.reference.ID, c.reference.BlobIDs, options())
-	return matched{r.OS, r.Results, k}, unreadable(err)
+	return matched{r.OS, packagesOnly(r.OS, r.Results), k}, unreadable(err)
 }

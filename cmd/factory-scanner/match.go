@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"slices"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/scanner"
@@ -32,7 +33,7 @@ func options() types.ScanOptions {
 
 // trivy matches what a (nil when only ScanTarget is used) has found in the layers of an image.
 func trivy(a applier.Applier) local.Service {
-	return local.NewService(a, ospkg.NewScanner(), langpkg.NewScanner(), vulnerability.NewClient(db.Config{}))
+	return local.NewService(a, ospkg.NewScanner(rpmDrivers()...), langpkg.NewScanner(), vulnerability.NewClient(db.Config{}))
 }
 
 // matched is what Trivy says of packages.
@@ -42,6 +43,19 @@ type matched struct {
 	known   known // of the database
 }
 
+// packagesOnly takes away what rpm's database lists besides packages.
+func packagesOnly(os ftypes.OS, results types.Results) types.Results {
+	if f := familyOf(os.Family); f == nil || !f.rpm {
+		return results
+	}
+	for i, part := range results {
+		if part.Class == types.ClassOSPkg {
+			results[i].Packages = slices.DeleteFunc(part.Packages, func(p ftypes.Package) bool { return p.Name == keyPackage })
+		}
+	}
+	return results
+}
+
 // matchTarget matches packages against the open database.
 func (s *server) matchTarget(ctx context.Context, target types.ScanTarget) (matched, error) {
 	return reading(&s.db, func(d described) (matched, error) {
@@ -49,14 +63,17 @@ func (s *server) matchTarget(ctx context.Context, target types.ScanTarget) (matc
 			return matched{}, err
 		}
 		results, os, err := trivy(nil).ScanTarget(ctx, target, options())
-		return matched{os, results, d.known}, unreadable(err)
+		return matched{os, packagesOnly(os, results), d.known}, unreadable(err)
 	})
 }
 
-// unreadable: matching in memory fails only where the database is not what it should be.
+// unreadable: matching in memory fails only where the database is not what it should be, or lacks what is needed.
 func unreadable(err error) error {
 	if err == nil {
 		return nil
+	}
+	if p, ok := errors.AsType[*factory.Problem](err); ok {
+		return p
 	}
 	return damagedProblem(err)
 }
@@ -76,8 +93,12 @@ func covered(os ftypes.OS, packages int) error {
 		if tx.Bucket([]byte(bucket)) != nil {
 			return nil
 		}
-		return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("the vulnerability database knows nothing about %s", distroOf(os)), Hint: "use one that does, or make one: " + update}
+		return unknownDistro(distroOf(os))
 	})
+}
+
+func unknownDistro(distro string) error {
+	return &factory.Problem{Kind: factory.ErrUnavailable, What: "the vulnerability database knows nothing about " + distro, Hint: "use one that does, or make one: " + update}
 }
 
 // result is m in the factory's terms.

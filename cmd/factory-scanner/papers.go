@@ -68,10 +68,34 @@ func (p papers) cyclonedx(ctx context.Context) ([]byte, error) {
 	doc.SerialNumber = p.id("cyclonedx").URN()
 	doc.Metadata.Component.Version = string(p.digest)
 	doc.Vulnerabilities = nil
+	p.mark(*doc.Components)
 	p.settle(doc)
 	var b bytes.Buffer
 	err = cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetEscapeHTML(false).Encode(doc)
 	return b.Bytes(), err
+}
+
+// mark writes down what Trivy does not: which packages are of third parties, so that nobody looks for them in a distribution's
+// advisories.
+func (p papers) mark(components []cdx.Component) {
+	foreign := map[string]bool{}
+	for _, part := range p.matched.results {
+		for _, pkg := range part.Packages {
+			if pkg.Repository.Class == ftypes.RepositoryClassThirdParty {
+				foreign[purlOf(pkg.Identifier)] = true
+			}
+		}
+	}
+	for i, c := range components {
+		if c.PackageURL != "" && foreign[c.PackageURL] {
+			var all []cdx.Property
+			if c.Properties != nil {
+				all = *c.Properties
+			}
+			all = append(slices.Clip(all), cdx.Property{Name: ownProperty + propertyClass, Value: string(ftypes.RepositoryClassThirdParty)})
+			components[i].Properties = &all
+		}
+	}
 }
 
 func (p papers) spdx(ctx context.Context) ([]byte, error) {

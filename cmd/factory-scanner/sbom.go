@@ -50,10 +50,26 @@ func targetOf(ctx context.Context, document []byte) (target types.ScanTarget, er
 	for _, p := range read.Packages {
 		target.Packages = append(target.Packages, p.Packages...)
 	}
+	b.restore(target.Packages)
 	if len(target.Packages) > 0 && target.OS.Family == "" {
 		return target, sbomProblem("it lists a distribution's packages, and not which distribution", nil)
 	}
 	return target, nil
+}
+
+// restore gives packages back what Trivy's decoder does not read.
+func (b *bom) restore(packages []ftypes.Package) {
+	foreign := map[string]bool{}
+	for _, c := range b.components {
+		if c.Properties.has(propertyClass, string(ftypes.RepositoryClassThirdParty)) {
+			foreign[c.Ref] = true
+		}
+	}
+	for i, p := range packages {
+		if foreign[p.Identifier.BOMRef] {
+			packages[i].Repository.Class = ftypes.RepositoryClassThirdParty
+		}
+	}
 }
 
 func sbomProblem(what string, cause error) error {

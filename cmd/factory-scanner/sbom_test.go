@@ -165,8 +165,12 @@ func FuzzSBOM(f *testing.F) {
 	f.Add(bomOf(3))
 	f.Add([]byte(wrap(`{"bom-ref":"a","type":"library","name":"a","purl":"pkg:rpm/redhat/a@1?epoch=1"}`)))
 	f.Add([]byte(`{"bomFormat":"CycloneDX","metadata":null,"components":null}`))
+	for d, version := range versions {
+		f.Add(rpmBOM(d, version, []string{"a", "9:1^git~1-1.el9", "nodejs:20:1"}, []string{"gpg-pubkey", "1-1"}))
+	}
+	f.Add(bytes.ReplaceAll(rpmBOM(redhat9, "9.4", []string{"a", "1-1", "x"}), []byte("aquasecurity:trivy:Modularitylabel"), []byte(ownProperty+propertyClass)))
 	var s server
-	if _, err := s.db.use(makeDatabase(f)); err != nil {
+	if _, err := s.db.use(makeDatabase(f, manyReleases()...)); err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(s.db.close)

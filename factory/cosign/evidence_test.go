@@ -72,7 +72,7 @@ func TestWhatIsAttested(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"SBOM of linux/arm64":  "CycloneDX (2 packages) and SPDX of sha256:",
-		"vulnerability report": "1 high, 1 unknown of 4 packages (and 1 NOT looked at), by trivy@0.74.0 with archive changelogs of 2026-11-22 (fixes only, no severities), scanned 2026-11-23 02:00",
+		"vulnerability report": "1 high, 1 unknown of 4 packages (and 1 NOT looked at), by trivy@0.74.0 with archive advisories of 2026-11-22 (fixes only), scanned 2026-11-23 02:00",
 		"compliance":           "linux/amd64 container level 2: 2 of 5, 1 fail, 1 waived, 1 undecided, 1 not applicable (SCAP Security Guide 0.1.82, OpenSCAP 1.4.2)",
 		"VEX":                  "1 not_affected",
 		"decision":             prodTag + " was let in on 2026-11-23 02:00, by prod:default " + factory.DigestOf([]byte("policy")).Short() + ", with 1 waived",
@@ -83,7 +83,7 @@ func TestWhatIsAttested(t *testing.T) {
 		}
 	}
 	for predicateType, words := range map[string][]string{
-		VulnerabilityType: {`"kind":"archive"`, `"packages":4,"notLookedAt":["abandoned"]`, `"lastUpdate":"2026-11-22T20:00:00Z"`, `"description":"archive changelogs of 2026-11-22 (fixes only, no severities)"`, `"critical":0`, `"scanFinishedOn":"2026-11-23T02:00:00Z"`, string(factory.DigestOf([]byte("database")))},
+		VulnerabilityType: {`"kind":"archive"`, `"packages":4,"notLookedAt":["abandoned"]`, `"lastUpdate":"2026-11-22T20:00:00Z"`, `"description":"archive advisories of 2026-11-22 (fixes only)"`, `"critical":0`, `"scanFinishedOn":"2026-11-23T02:00:00Z"`, string(factory.DigestOf([]byte("database")))},
 		ComplianceType:    {`"a_fails"`, `"d_waived"`, `"no such users"`, `"e_unknown"`, `"text":"2 of 5, 1 fail`, `"arf:linux/amd64 container level 2"`, factory.DigestOf([]byte("<arf/>")).Hex(), `"canaries":["file`},
 		DecisionType:      {`"verificationResult":"PASSED"`, `"resourceUri":"` + repository + ":" + prodTag + "@sha256:", `"env":"prod"`, `"timeVerified":"2026-11-23T02:00:00Z"`, `"has no fix"`, `"name":"` + VEXType + `"`, `"IMAGEFACTORY_PROD"`},
 		ProvenanceType:    {`"name":"cyclonedx:linux/amd64"`, `"name":"compliance-html:linux/amd64 container level 2"`, `"name":"openvex:debian-12"`},

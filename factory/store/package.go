@@ -56,7 +56,7 @@ type Holding struct {
 	Version       string `json:"version"`
 	Source        string `json:"source"`        // the name where the lock says nothing else
 	SourceVersion string `json:"sourceVersion"` // the version where the lock says nothing else
-	Arch          string `json:"arch"`          // all where the package is of no architecture
+	Arch          string `json:"arch"`          // all, or noarch, where the package is of no architecture
 }
 
 // Holding returns every release whose lock has the package, whatever its version: a binary package of that name, or every one
