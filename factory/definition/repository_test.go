@@ -50,14 +50,15 @@ func TestRepositoryPolicies(t *testing.T) {
 	if want := map[factory.Severity]int{factory.Critical: 3, factory.High: 7, factory.Moderate: 21, factory.Low: 180}; !maps.Equal(dev.Deadlines, want) || !maps.Equal(prod.Deadlines, want) {
 		t.Errorf("deadlines: %v", dev.Deadlines)
 	}
-	if dev.Committed || !staging.Committed || !prod.Committed || !dev.Tests || !prod.Tests || dev.EndOfLife != "warn" || prod.EndOfLife != "block" {
+	if dev.Committed || !staging.Committed || !prod.Committed || !dev.Tests || !prod.Tests || dev.EndOfLife != "warn" || prod.EndOfLife != "block" || dev.NoContent != "warn" || prod.NoContent != "block" {
 		t.Errorf("dev %+v\nstaging %+v\nprod %+v", dev, staging, prod)
 	}
 	if prod.Database.MaxAge != 24 || dev.Database.MaxAge < prod.Database.MaxAge || !slices.Contains(dev.Database.Kinds, factory.ArchiveDatabase) || dev.Unknown != factory.High {
 		t.Errorf("data: dev %+v, prod %+v", dev.Database, prod.Database)
 	}
 	for _, p := range all {
-		if len(p.Compliance) != 3 || slices.ContainsFunc(p.Compliance, func(f factory.Floor) bool { return f.MaxFail > 0 || f.MinApplicable < 30 }) {
+		// three evaluations, for each of three families
+		if len(p.Compliance) != 3*3 || slices.ContainsFunc(p.Compliance, func(f factory.Floor) bool { return f.MaxFail > 0 || f.MinApplicable < 30 }) {
 			t.Errorf("%s: %+v", p.Env, p.Compliance)
 		}
 	}
