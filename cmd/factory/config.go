@@ -41,7 +41,7 @@ var settings = []setting{
 	{Key: "fulcio", Env: "FACTORY_FULCIO", Default: "", Help: "keyless: URL of the certificate authority; empty = the public one", flag: "-"},
 	{Key: "trusted-root", Env: "FACTORY_TRUSTED_ROOT", Default: "", Help: "keyless: file that names the trusted certificate authorities and logs (trusted_root.json); empty = the public ones", flag: "-"},
 	{Key: "rekor", Env: "FACTORY_REKOR", Default: "", Help: "URL of a transparency log to record signatures in; empty = none, keyless: the public one", flag: "-"},
-	{Key: "vulnerabilities", Env: "FACTORY_VULNERABILITIES", Default: "auto", Help: "vulnerability data: auto (the public database, else archive), archive (the archives' changelogs), a folder, or a reference in a registry"},
+	{Key: "vulnerabilities", Env: "FACTORY_VULNERABILITIES", Default: "auto", Help: "vulnerability data: auto (the public database, else archive), archive (what the archives say themselves), a folder, or a reference in a registry"},
 	{Key: "scanner", Env: "FACTORY_SCANNER", Default: "factory-scanner beside this program", Help: "scanner program; further ones after commas add their findings"},
 	{Key: "width", Env: "FACTORY_WIDTH", Default: "2", Help: "images made at once"},
 	{Key: "max-age", Env: "FACTORY_MAX_AGE", Default: "7d", Help: "a release older than this is rebuilt although nothing changed"},
@@ -55,7 +55,7 @@ type value struct {
 	Origin string `json:"origin"` // flag, FACTORY_X, factory.yaml:3, default
 }
 
-// config is the configuration, parsed. Archives come from the file, then from the host's apt.
+// config is the configuration, parsed. Archives come from the file, then from the host's apt and dnf.
 type config struct {
 	values   map[string]value
 	Archives map[string]string

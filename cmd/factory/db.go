@@ -16,14 +16,14 @@ import (
 func newDB(mk maker) *cobra.Command {
 	parent := &cobra.Command{Use: "db", Short: "the vulnerability data: update, build, status",
 		Long: `The vulnerability data comes from where the setting vulnerabilities says: a folder or a reference of your own, else (auto) the public
-database, else the changelogs of the archives' own packages. It is installed whole or not at all.
+database, else what the archives say themselves: Debian's in their packages' changelogs, RPM repositories in updateinfo. It is installed whole or not at all.
 
 ` + exitHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	update := &cobra.Command{Use: "update", Short: "get the newest data now",
 		Long: "update gets the newest vulnerability data, as configured, whatever its age. nightly and rescan do so by themselves when it is older\nthan six hours.\n\n" + exitHelp}
-	build := &cobra.Command{Use: "build", Short: "make a database from the archives' own changelogs",
-		Long: "build reads the changelogs of the packages in the locks, from the archives, and makes a database of what they say was fixed. It knows\nfixes and since when, and neither severities nor what is not fixed yet.\n\n" + exitHelp}
+	build := &cobra.Command{Use: "build", Short: "make a database from what the archives say themselves",
+		Long: "build reads, for the packages in the locks, Debian's changelogs and the RPM repositories' updateinfo, and makes a database of what they\nsay was fixed. It knows fixes and since when, and not what is not fixed yet; severities it knows of updateinfo only.\n\n" + exitHelp}
 	status := &cobra.Command{Use: "status", Short: "which data there is, how old, from where",
 		Long: "status lists the vulnerability data that is installed, and a folder that is configured. It gets nothing.\n\n" + exitHelp}
 	parent.AddCommand(

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -31,6 +32,7 @@ explained makes exit code 2.
 // profileData is what is known of the images that use a profile.
 type profileData struct {
 	images   []string
+	without  []string              // images without a release
 	rules    []factory.RuleOutcome // of every distribution's content
 	outcomes []factory.ControlOutcome
 	proven   []factory.Compliance
@@ -60,7 +62,7 @@ func (c *command) lintHardening(ctx context.Context) error {
 			}
 			text = append(text, []string{string(f.Kind), f.Control + f.Rule, f.Text, f.Explained, f.Where.String()})
 		}
-		c.say("%s: looked at with the newest releases of %s", name, strings.Join(d.images, ", "))
+		c.say("%s", d.said(name))
 	}
 	if c.JSON {
 		err = c.printJSON(all)
@@ -91,15 +93,11 @@ func (c *command) profileData(ctx context.Context, set definition.Set) (map[stri
 		if img.Kind == factory.KindToolbox || img.Hardening.Profile == "" {
 			continue
 		}
-		r, err := db.Release(ctx, img.Name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", img.Name, err)
-		}
 		if _, err := c.toolbox(ctx, box.image, box.lock); err != nil {
 			return nil, err
 		}
 		rules, err := openscap.Prover{Runner: c.build(), Events: c.events}.Benchmark(ctx, img.Distro)
-		if err != nil {
+		if err != nil && !errors.Is(err, factory.ErrNotFound) { // which is said of a distribution without any content
 			return nil, err
 		}
 		d := data[img.Hardening.Profile]
@@ -107,12 +105,32 @@ func (c *command) profileData(ctx context.Context, set definition.Set) (map[stri
 			d = &profileData{}
 			data[img.Hardening.Profile] = d
 		}
-		d.images = append(d.images, img.Name)
 		d.rules = append(d.rules, rules...)
+		r, err := db.Release(ctx, img.Name)
+		if errors.Is(err, factory.ErrNotFound) {
+			d.without = append(d.without, img.Name)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", img.Name, err)
+		}
+		d.images = append(d.images, img.Name)
 		d.outcomes = append(d.outcomes, r.Controls...)
 		d.proven = append(d.proven, r.Compliance.Waive(img.Waivers, factory.DateOf(c.w.Now())))
 	}
 	return data, nil
+}
+
+// said is what the profile was looked at with, and what not.
+func (d *profileData) said(profile string) string {
+	text := profile + ": looked at with the newest releases of " + strings.Join(d.images, ", ")
+	if len(d.images) == 0 {
+		text = profile + ": looked at with the benchmark's content alone"
+	}
+	if len(d.without) > 0 {
+		text += "; there is no release of " + strings.Join(d.without, ", ")
+	}
+	return text
 }
 
 // boxLock is the toolbox as it is locked.

@@ -17,9 +17,9 @@ func newLock(mk maker) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lock [IMAGE...]",
 		Short: "ask the archives for the exact package set of each image",
-		Long: `lock has apt's own solver, inside the toolbox, decide the exact packages of each image from its archives, whose signatures are
-verified with the distribution's keyring. It prints what changed against the lock there was: packages, versions, and the
-vulnerabilities that the new packages' changelogs name. An image that cannot be locked keeps its old lock.
+		Long: `lock has the distribution's own solver (apt, dnf), inside the toolbox, decide the exact packages of each image from its archives,
+whose signatures are verified with the distribution's keys. It prints what changed against the lock there was: packages,
+versions, and the vulnerabilities that the new packages' changelogs, or the repositories' advisories, name. An image that cannot be locked keeps its old lock.
 
 ` + exitHelp,
 		Example: "  factory lock\n  factory lock debian-12 --commit --push",

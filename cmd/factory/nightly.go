@@ -71,7 +71,7 @@ func newPlan(mk maker) *cobra.Command {
 		Use:   "plan",
 		Short: "say what tonight would do and why, changing nothing",
 		Long: `plan asks the archives like nightly does and prints a job for each image with its reason. It writes no lock, makes no
-commit and builds nothing but, when it is missing, the toolbox that apt runs in.
+commit and builds nothing but, when it is missing, the toolbox that the solvers run in.
 
 ` + exitHelp,
 	}

@@ -65,7 +65,7 @@ func newRoot(w world) *cobra.Command {
 	})
 	root.SetHelpCommand(newHelp(root))
 	file := root.PersistentFlags().String("config", "", "configuration file (default DIR/factory.yaml)")
-	archives := root.PersistentFlags().StringToString("archive", nil, "archive URL by id, as in debian=URL (default: the host's apt configuration)")
+	archives := root.PersistentFlags().StringToString("archive", nil, "archive URL by id, as in debian=URL (default: the host's apt and dnf configuration)")
 	for _, s := range settings {
 		if s.flag != "-" {
 			root.PersistentFlags().String(s.Key, "", s.Help+" (default "+s.Default+")")

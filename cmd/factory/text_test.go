@@ -32,6 +32,11 @@ func TestChangeTexts(t *testing.T) {
 	bash := factory.PackageChange{Name: "bash", Old: "1", New: "2", CVEs: []string{"CVE-2026-2", "CVE-2026-1"}}
 	added, removed := factory.PackageChange{Name: "new", New: "1"}, factory.PackageChange{Name: "gone", Old: "1"}
 	rebuilt := factory.PackageChange{Name: "same", Old: "1", New: "1"}
+	advised := change([]factory.PackageChange{{Name: "a", Old: "1", New: "2", CVEs: []string{"CVE-2026-1", "CVE-2026-2"}}})
+	advised.Change.Advisories = []factory.Advisory{
+		{Source: "a", Vulnerability: "CVE-2026-1", ID: "RHSA-2026:1", Severity: factory.High}, {Source: "a", Vulnerability: "CVE-2026-2", ID: "RHSA-2026:1", Severity: factory.High},
+		{Source: "a", Vulnerability: "CVE-2026-2", ID: "RHSA-2026:2"}, {Source: "b", Vulnerability: "CVE-2026-2", ID: "RHSA-2026:3"},
+	}
 	first := lockResult{Change: factory.LockChange{Image: "debian-12", First: true},
 		Lock: factory.Lock{Platforms: []factory.LockedPlatform{{Packages: make([]factory.Package, 2)}, {Packages: make([]factory.Package, 3)}}}}
 	for _, c := range []struct {
@@ -47,6 +52,8 @@ func TestChangeTexts(t *testing.T) {
 		{"other bytes", change([]factory.PackageChange{rebuilt}), "same 1 has other content", "debian-12: update 1 package\n\n  same 1 has other content\n"},
 		{"one fix", change([]factory.PackageChange{{Name: "a", Old: "1", New: "2", CVEs: []string{"CVE-2026-1"}}}, "toolbox"), "a 1 → 2; toolbox; fixes 1 CVE",
 			"debian-12: update 1 package, fixing CVE-2026-1\n\n  a 1 → 2  fixes CVE-2026-1\n  toolbox\n"},
+		{"by advisories", advised, "a 1 → 2; fixes 2 CVEs",
+			"debian-12: update 1 package, fixing CVE-2026-1, CVE-2026-2\n\n  a 1 → 2  fixes CVE-2026-1 CVE-2026-2 (RHSA-2026:1, high; RHSA-2026:2)\n"},
 		{"no package", change(nil, "definition", "role common"), "definition; role common", "debian-12: definition, role common changed\n\n  definition\n  role common\n"},
 		{"many", change([]factory.PackageChange{added, removed, added, removed, added}), "new 1 added; gone 1 removed; new 1 added; 2 more packages",
 			"debian-12: update 5 packages\n\n  new 1 added\n  gone 1 removed\n  new 1 added\n  gone 1 removed\n  new 1 added\n"},

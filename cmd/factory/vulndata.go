@@ -93,8 +93,8 @@ func (a *app) databases(kind factory.DatabaseKind) scanner.Databases {
 	return scanner.Databases{Dir: filepath.Join(a.cfg.State, "vulnerabilities", string(kind)), Now: a.w.Now, Events: a.events}
 }
 
-// vulnerabilityData decides which data to use: what is configured; else the public database; else what the archives'
-// changelogs say. Data that is configured and cannot be had is an error: nobody wants another kind without knowing.
+// vulnerabilityData decides which data to use: what is configured; else the public database; else what the
+// archives say themselves. Data that is configured and cannot be had is an error: nobody wants another kind without knowing.
 func (c *command) vulnerabilityData(ctx context.Context, g *scanner.Client) (dir string, d factory.Database, err error) {
 	switch source := c.cfg.Vulnerabilities; {
 	case source == "archive":
@@ -108,7 +108,7 @@ func (c *command) vulnerabilityData(ctx context.Context, g *scanner.Client) (dir
 		if err == nil || ctx.Err() != nil {
 			return dir, d, err
 		}
-		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("no public vulnerability database: %s; using the archives' changelogs, which know fixes and no severities", firstLine(err.Error()))})
+		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: fmt.Sprintf("no public vulnerability database: %s; using what the archives say themselves, which is fixes only", firstLine(err.Error()))})
 		return c.archiveData(ctx, g, false)
 	case isFolder(source):
 		d, err := scanner.InPlace(ctx, source, g.Check)
@@ -193,7 +193,7 @@ func (c *command) pullDatabase(ctx context.Context, dbs scanner.Databases, g *sc
 	return dbs.Current(ctx)
 }
 
-// archiveData is a database made from the changelogs of the packages that the archives offer now. It is made anew when a lock
+// archiveData is a database made from what the archives say of the packages that they offer now. It is made anew when a lock
 // moved, when it is older than updateEvery, or when forced.
 func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool) (string, factory.Database, error) {
 	set, err := c.definitions()
@@ -218,7 +218,7 @@ func (c *command) archiveData(ctx context.Context, g *scanner.Client, force bool
 	return madeDir, made, err
 }
 
-// makeArchiveData reads the changelogs and installs what they say.
+// makeArchiveData reads changelogs and updateinfo and installs what they say.
 func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs scanner.Databases, set definition.Set, locks map[string]factory.Lock, origin string) (string, factory.Database, error) {
 	fail := func(err error) (string, factory.Database, error) { return "", factory.Database{}, err }
 	advisories, err := c.readAdvisories(ctx, set, locks)
@@ -237,7 +237,7 @@ func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs sc
 		return fail(err)
 	}
 	if n := missing(advisories); n > 0 { // another origin than the next run looks for, which therefore tries again
-		origin += fmt.Sprintf(", without %s that could not be had", count(n, "changelog"))
+		origin += fmt.Sprintf(", without what could not be had of %s", count(n, "package"))
 	}
 	if _, err := dbs.InstallDir(ctx, factory.ArchiveDatabase, origin, tmp, g.Check); err != nil {
 		return fail(err)
@@ -247,7 +247,7 @@ func (c *command) makeArchiveData(ctx context.Context, g *scanner.Client, dbs sc
 	return dir, d, err
 }
 
-// missing counts the changelogs that could not be had.
+// missing counts the packages of which nothing could be had.
 func missing(advisories []factory.Advisories) (n int) {
 	for _, a := range advisories {
 		n += len(a.Missing)
@@ -299,13 +299,13 @@ func (c *command) archiveLocks(set definition.Set) (locks map[string]factory.Loc
 		names, digests = append(names, img.Name), append(digests, factory.DigestOf(b).Hex())
 	}
 	if len(locks) == 0 {
-		return nil, "", &factory.Problem{Kind: factory.ErrNotFound, What: "no image has a lock, so there is nothing to read changelogs of", Hint: "factory lock"}
+		return nil, "", &factory.Problem{Kind: factory.ErrNotFound, What: "no image has a lock, so there is nothing to read advisories of", Hint: "factory lock"}
 	}
 	slices.Sort(digests)
-	return locks, fmt.Sprintf("changelogs of the packages of %s (locks %s)", strings.Join(names, ", "), factory.DigestOf([]byte(strings.Join(digests, " "))).Short()), nil
+	return locks, fmt.Sprintf("the archives' own advisories for %s (locks %s)", strings.Join(names, ", "), factory.DigestOf([]byte(strings.Join(digests, " "))).Short()), nil
 }
 
-// readAdvisories reads the changelogs, in the toolbox.
+// readAdvisories reads what the archives say, in the toolbox.
 func (c *command) readAdvisories(ctx context.Context, set definition.Set, locks map[string]factory.Lock) ([]factory.Advisories, error) {
 	box, err := c.boxLock(set)
 	if err != nil {

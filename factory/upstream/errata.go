@@ -50,7 +50,7 @@ func newLedger(images []LockedImage) ledger {
 	return l
 }
 
-// add takes an erratum. Of several that fix the same, the lowest version counts: who has that is not vulnerable any more.
+// add takes an erratum. Of several that fix the same, the highest version counts: a second fix says that the first was not whole.
 func (l ledger) add(e erratum) {
 	for _, f := range e.fixes {
 		streams, wanted := l.streams[f.name]
@@ -59,7 +59,7 @@ func (l ledger) add(e erratum) {
 		}
 		for _, a := range e.brings(f) {
 			key := ledgerKey{f.name, f.module, a.Vulnerability}
-			if old, ok := l.fixed[key]; !ok || cmp.Or(compareEVR(old.Fixed, a.Fixed), cmp.Compare(old.ID, a.ID)) > 0 {
+			if old, ok := l.fixed[key]; !ok || cmp.Or(compareEVR(a.Fixed, old.Fixed), cmp.Compare(old.ID, a.ID)) > 0 {
 				l.fixed[key] = a
 			}
 		}

@@ -33,7 +33,7 @@ func TestLedger(t *testing.T) {
 		images []LockedImage
 		want   []string
 	}{
-		{"the lowest that fixes", []LockedImage{locked(nil, "aa")}, []string{"aa A-3 1-1 A-3", "aa CVE-2025-0001 1-9 A-1", "aa CVE-2025-0002 1-9 A-1"}},
+		{"the highest that fixes", []LockedImage{locked(nil, "aa")}, []string{"aa A-3 1-1 A-3", "aa CVE-2025-0001 1:1-1 A-2", "aa CVE-2025-0002 1-10 A-1"}},
 		{"no stream", []LockedImage{locked(nil, "nodejs")}, []string{"nodejs CVE-2025-0003 16-1 A-4"}},
 		{"a stream", []LockedImage{locked([]string{"nodejs:20"}, "nodejs")}, []string{"nodejs CVE-2025-0003 16-1 A-4", "nodejs CVE-2025-0003 20-1 A-5 nodejs:20"}},
 		{"a stream of one of two", []LockedImage{locked([]string{"nodejs:20"}, "nodejs"), locked(nil, "nodejs")}, []string{"nodejs CVE-2025-0003 16-1 A-4", "nodejs CVE-2025-0003 20-1 A-5 nodejs:20"}},
