@@ -17,8 +17,8 @@ TOOLS   := tests/tools
 PROGRAMS := runc mmdebstrap apt-get gpgv git xz zstd
 PACKAGES := runc mmdebstrap apt gpgv git xz-utils zstd ca-certificates
 # What the tests need beyond that.
-TEST_PROGRAMS := ansible-lint gpg python3 ip /usr/lib/postgresql/15/bin/postgres
-TEST_PACKAGES := ansible-lint gnupg python3 iproute2 postgresql apt-utils
+TEST_PROGRAMS := ansible-lint gpg python3 ip /usr/lib/postgresql/15/bin/postgres createrepo_c dnf rpmkeys busybox db5.3_dump
+TEST_PACKAGES := ansible-lint gnupg python3 iproute2 postgresql apt-utils createrepo-c dnf rpm busybox-static db5.3-util
 
 .PHONY: help
 help: ## list these targets

@@ -118,7 +118,7 @@ func (b *workbench) nothingToDo(ctx context.Context) (row, error) {
 	}
 	var reasons []string
 	for _, j := range kept.Jobs {
-		if j.Action != factory.Keep && j.Action != factory.Rescan {
+		if j.Action != factory.Keep && j.Action != factory.Rescan && j.Action != factory.Skip {
 			return row{}, fmt.Errorf("%s was not kept: %s", j.Image, j.Reason)
 		}
 		reasons = append(reasons, fmt.Sprintf("%s, %s: %s", j.Image, j.Action, j.Reason))

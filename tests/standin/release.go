@@ -41,17 +41,17 @@ var minimal = []string{"bash", "ca-certificates", "grep", "libpwquality", "opens
 var looks = map[Release]look{
 	RHEL9: {
 		distro: factory.Distro{Family: factory.RedHat, Release: "9"}, archive: "redhat-ubi", dist: "el9", compressor: "zstd:3",
-		key: "Stand-in for Red Hat, Inc.", vendor: "Stand-in for Red Hat, Inc.",
+		key: "Stand-in for Red Hat, Inc.", vendor: "Red Hat stand-in",
 		include: append([]string{"coreutils-single", "glibc-minimal-langpack", "microdnf", "redhat-release"}, minimal...),
 	},
 	AmazonLinux2: {
 		distro: factory.Distro{Family: factory.Amazon, Release: "2"}, archive: "amazonlinux", dist: "amzn2", compressor: "gzip:6",
-		key: "Stand-in for Amazon Linux 2", vendor: "Stand-in for Amazon Linux",
+		key: "Stand-in for Amazon Linux 2", vendor: "Amazon Linux stand-in",
 		include: append([]string{"coreutils", "glibc-minimal-langpack", "system-release", "yum"}, minimal...),
 	},
 	AmazonLinux2023: {
 		distro: factory.Distro{Family: factory.Amazon, Release: "2023", Releasever: "latest"}, archive: "amazonlinux", dist: "amzn2023", compressor: "zstd:3",
-		key: "Stand-in for Amazon Linux 2023", vendor: "Stand-in for Amazon Linux", listEnd: "/",
+		key: "Stand-in for Amazon Linux 2023", vendor: "Amazon Linux stand-in", listEnd: "/",
 		include: append([]string{"coreutils-single", "glibc-minimal-langpack", "microdnf", "system-release"}, minimal...),
 	},
 }

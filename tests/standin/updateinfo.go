@@ -115,11 +115,8 @@ type xmlPackage struct {
 	File    string `xml:"filename"`
 }
 
-// updateinfo is the repository's updateinfo.xml, nil when nothing was fixed yet.
+// updateinfo is the repository's updateinfo.xml. Where nothing was fixed yet it says so: without the file nobody would know.
 func (a *Archive) updateinfo(repo *repository) ([]byte, error) {
-	if len(repo.advisories) == 0 {
-		return nil, nil
-	}
 	doc := xmlUpdates{}
 	for _, v := range repo.advisories {
 		u := xmlUpdate{

@@ -1,7 +1,6 @@
 package system_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,20 +52,7 @@ func TestSecondNight(t *testing.T) {
 // only leaves one image in the repository, and its toolbox.
 func (p plant) only(t testing.TB, image string) {
 	t.Helper()
-	for _, other := range images {
-		if other == image {
-			continue
-		}
-		must(t, os.RemoveAll(filepath.Join(p.Dir, "baseimages", other)))
-		for _, file := range []string{"baseimages/owners.yaml", "CODEOWNERS"} {
-			b, err := os.ReadFile(filepath.Join(p.Dir, file))
-			must(t, err)
-			lines := slices.DeleteFunc(strings.Split(string(b), "\n"), func(l string) bool {
-				return strings.HasPrefix(l, "  "+other+":") || strings.HasPrefix(l, "/baseimages/"+other+"/")
-			})
-			must(t, os.WriteFile(filepath.Join(p.Dir, file), []byte(strings.Join(lines, "\n")), 0o644))
-		}
-	}
+	must(t, drop(p.Dir, slices.DeleteFunc(slices.Clone(images), func(name string) bool { return name == image })...))
 	gitIn(t, p.Dir, "commit", "-qam", "only "+image)
 	p.ok(t, "check")
 }

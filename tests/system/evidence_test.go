@@ -192,7 +192,7 @@ func checkChecks(t *testing.T, checks map[string]check) {
 	t.Helper()
 	for name, says := range map[string]string{
 		"tag": "sha256:", "digest": "sha256:", "signature of the index": "", "signature of linux/amd64": "", "provenance": "dependencies", "builder": "https://",
-		"source": "commit ", "SBOM of linux/amd64": " packages) and SPDX of sha256:", "vulnerability report": "archive changelogs of ", "compliance": "container level 2", "VEX": "",
+		"source": "commit ", "SBOM of linux/amd64": " packages) and SPDX of sha256:", "vulnerability report": "archive advisories of ", "compliance": "container level 2", "VEX": "",
 		"decision": "-dev was let in", "revocation": "has not revoked it",
 	} {
 		if c, there := checks[name]; !there || !strings.Contains(c.Detail, says) {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +34,7 @@ var shared = sync.OnceValues(func() (plant, error) {
 		return plant{Dir: filepath.Join(kept, "repo"), State: filepath.Join(kept, "state"), Addr: string(addr)}, err
 	}
 	p := plant{Dir: filepath.Join(scratch, "shared", "repo"), State: filepath.Join(scratch, "shared", "state")}
-	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir)); err != nil {
+	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir, families...)); err != nil {
 		return p, err
 	}
 	if cache := os.Getenv("FACTORY_TEST_TOOLBOX"); cache != "" {
@@ -45,8 +47,8 @@ var shared = sync.OnceValues(func() (plant, error) {
 	return p, cmp.Or(err, os.WriteFile(filepath.Join(scratch, "shared", "addr"), []byte(addr), 0o644))
 })
 
-// copyRepository is git clone of what the factory reads, with whatever is not committed yet.
-func copyRepository(dir string) error {
+// copyRepository is git clone of what the factory reads, with whatever is not committed yet, and without some images.
+func copyRepository(dir string, without ...string) error {
 	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "baseimages", "ansible", "CODEOWNERS")
 	list.Dir = root()
 	out, err := list.Output()
@@ -66,12 +68,34 @@ func copyRepository(dir string) error {
 			return err
 		}
 	}
+	if err := drop(dir, without...); err != nil {
+		return err
+	}
 	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"commit", "-q", "-m", "base images"}} {
 		if _, err := git(dir, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// families are the images whose archives only stand-ins are reached of; see standin_test.go.
+var families = []string{"amazonlinux-2", "amazonlinux-2023", "rhel-9"}
+
+// drop takes images out of a repository, and out of the lists of who owns them.
+func drop(dir string, names ...string) error {
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, "baseimages", name)))
+		for _, file := range []string{"baseimages/owners.yaml", "CODEOWNERS"} {
+			b, err := os.ReadFile(filepath.Join(dir, file))
+			lines := slices.DeleteFunc(strings.Split(string(b), "\n"), func(l string) bool {
+				return strings.HasPrefix(l, "  "+name+":") || strings.HasPrefix(l, "/baseimages/"+name+"/")
+			})
+			errs = append(errs, err, os.WriteFile(filepath.Join(dir, file), []byte(strings.Join(lines, "\n")), 0o644))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // git runs git as somebody, whatever this machine's configuration says.
