@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/tests/standin"
@@ -51,9 +52,11 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer listener.Close()
+	// A gate refuses old data, so what is published is five days old, whenever this is tried.
+	published := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -5)
 	mux, archives := http.NewServeMux(), map[standin.Release]*standin.Archive{}
 	for _, r := range standin.Releases {
-		a, err := standin.Make(filepath.Join(*dir, string(r)), r, standin.Options{Packages: strings.FieldsFunc(*packages, func(c rune) bool { return c == ',' })})
+		a, err := standin.Make(filepath.Join(*dir, string(r)), r, standin.Options{Published: published, Packages: strings.FieldsFunc(*packages, func(c rune) bool { return c == ',' })})
 		if err != nil {
 			return err
 		}
