@@ -181,9 +181,21 @@ func then(a *llb.FileAction) *llb.FileAction {
 	return a
 }
 
+// wanted is what a solve brings back of a step: its output. Where the root goes on, it is asked for too, by a copy of nothing:
+// BuildKit keeps only those results of a step that somebody asked for, and would run the step once more for the others.
+func wanted(exec llb.ExecState, s factory.Step) llb.State {
+	output := exec.GetMount(s.Output)
+	if s.InToolbox {
+		return output
+	}
+	nothing := &llb.CopyInfo{AllowWildcard: true, AllowEmptyWildcard: true}
+	return llb.Scratch().File(llb.Copy(output, "/", "/", &llb.CopyInfo{CopyDirContentsOnly: true}).Copy(exec.Root(), ownDir+"-nothing*", "/", nothing),
+		llb.WithCustomName("results of "+s.Name))
+}
+
 // collect runs the step and brings back what it wrote to its output mount.
 func (c *Client) collect(ctx context.Context, exec llb.ExecState, s factory.Step, w *watch, res *factory.StepResult, platform llb.ConstraintsOpt) error {
-	def, err := exec.GetMount(s.Output).Marshal(ctx, platform)
+	def, err := wanted(exec, s).Marshal(ctx, platform)
 	if err != nil {
 		return err
 	}
