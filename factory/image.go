@@ -1,5 +1,7 @@
 package factory
 
+import "strings"
+
 // Kind says what a definition is for.
 type Kind string
 
@@ -51,6 +53,18 @@ type Key struct {
 	File        string `json:"file"`        // below baseimages/keys: redhat-9.asc
 	Fingerprint string `json:"fingerprint"` // of the primary key, upper-case hex
 	Armored     string `json:"armored"`     // the file's text
+}
+
+const (
+	keyBegin = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+	keyEnd   = "-----END PGP PUBLIC KEY BLOCK-----"
+)
+
+// OneBlock reports whether the text is one armored public key and nothing else: tools that import a file take every block in it,
+// and nobody looks at the fingerprints of the others.
+func (k Key) OneBlock() bool {
+	text := strings.TrimSpace(strings.ReplaceAll(k.Armored, "\r\n", "\n"))
+	return strings.HasPrefix(text, keyBegin) && strings.HasSuffix(text, "\n"+keyEnd) && strings.Count(text, "-----BEGIN") == 1 && strings.Count(text, "-----END") == 1
 }
 
 // Archive is one suite of a package archive, or one of its RPM repositories. The host is never part of a definition: the id

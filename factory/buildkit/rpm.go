@@ -123,6 +123,9 @@ func checkKey(k factory.Key) error {
 	bad := func(what string, cause error) error {
 		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("key %s: %s", k.File, what), Cause: cause, Hint: "compare the file and its fingerprint with what the vendor publishes"}
 	}
+	if !k.OneBlock() { // rpm would import every block that the file has
+		return bad("the file is not exactly one armored key", nil)
+	}
 	block, err := armor.Decode(strings.NewReader(k.Armored))
 	if err != nil {
 		return bad("not an armored OpenPGP key", err)

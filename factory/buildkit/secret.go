@@ -1,7 +1,6 @@
 package buildkit
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -101,7 +100,7 @@ func (c *Client) entitled(box llb.State, p factory.Package, at string, e factory
 		llb.Args([]string{"/usr/bin/python3", "-s", ownDir + "/fetch.py", at, p.SHA256.Hex(), fmt.Sprint(p.Size), fetchedDir + "/" + name}),
 		llb.WithCustomName(fetchPrefix + label(p)), llb.AddEnv("PYTHONDONTWRITEBYTECODE", "1"), llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()),
 	}
-	for file, from := range map[string]string{"ca.pem": e.CA, "cert.pem": e.Cert, "key.pem": cmp.Or(e.Key, e.Cert)} {
+	for file, from := range map[string]string{"ca.pem": e.CA, "cert.pem": e.Cert, "key.pem": e.Key} {
 		if from != "" {
 			ids["entitlement/"+p.Archive+"/"+file] = from
 		}

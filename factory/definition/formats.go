@@ -3,7 +3,6 @@ package definition
 import (
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -71,6 +70,24 @@ func (l *loader) debNames(names []text) {
 	}
 }
 
+// checkNames looks at the names that stand in an image's other files: a misspelt one would be absent every night.
+func (l *loader) checkNames(img factory.Image) {
+	if img.Distro.Format() != factory.Deb {
+		return
+	}
+	at := func(file string, names []string) {
+		for _, n := range names {
+			if !debName.MatchString(n) {
+				l.problems.add(factory.Position{File: l.in(img.Name, file)}, "", "expected the name of a Debian package, in lower case, like libpam-modules, found %.80q", n)
+			}
+		}
+	}
+	at(testsFileName, slices.Concat(img.Tests.Packages.Present, img.Tests.Packages.Absent))
+	for _, w := range img.Waivers {
+		at(waiversFileName, w.Packages)
+	}
+}
+
 func (l *loader) checkRPM(f imageFile) {
 	named := func(key string, t text) text { return text{Value: key, At: t.At} }
 	l.foreign(f, named("keyring", f.Keyring), named("distro.codename", f.Distro.Codename))
@@ -127,13 +144,14 @@ func (l *loader) keys(files []keyFile) (all []factory.Key) {
 		}
 		seen[k.Fingerprint.Value] = k.Fingerprint
 		b, err := l.tree.read(keysDir+"/"+k.File.Value, maxKey)
+		key := factory.Key{File: k.File.Value, Fingerprint: k.Fingerprint.Value, Armored: string(b)}
 		switch {
 		case err != nil:
 			l.problems.add(k.File.At, "put the armored public key there", "keys: %s/%s cannot be read: %v", keysDir, k.File.Value, bare(err))
-		case !strings.HasPrefix(string(b), "-----BEGIN PGP PUBLIC KEY BLOCK-----"):
-			l.problems.add(k.File.At, "gpg --armor --export makes one", "keys: %s/%s is not an armored public key", keysDir, k.File.Value)
+		case !key.OneBlock():
+			l.problems.add(k.File.At, "gpg --armor --export FINGERPRINT makes one", "keys: %s/%s is not exactly one armored public key", keysDir, k.File.Value)
 		default:
-			all = append(all, factory.Key{File: k.File.Value, Fingerprint: k.Fingerprint.Value, Armored: string(b)})
+			all = append(all, key)
 		}
 	}
 	return all

@@ -53,6 +53,7 @@ func (l *loader) image(name string) factory.Image {
 	img.Tests, used = l.tests(name, img.Kind)
 	img.Inputs = append(img.Inputs, used...)
 	img.Waivers = l.waivers(name)
+	l.checkNames(img)
 	slices.Sort(img.Inputs)
 	img.Inputs = slices.Compact(img.Inputs)
 	return img

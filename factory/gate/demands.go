@@ -82,7 +82,7 @@ func (c *decider) checkDatabase() {
 		block("check the clocks of this machine and of the scanner", "the scan is dated %s, in the future: a clock moved", factory.DateOf(scan.At))
 	}
 	if unknown := slices.Compact(slices.Sorted(slices.Values(scan.NotLookedAt))); len(unknown) > 0 {
-		block("factory db build, which reads the changelogs of what the locks have, or factory db update; then factory rescan",
+		block("factory db build; where the archives say nothing themselves (a repository without updateinfo), factory db update; then factory rescan",
 			"the vulnerability data knows nothing about %s, so that nothing was found there proves nothing: %s", count(len(unknown), "package"), some(unknown))
 	}
 	if !slices.Contains(demand.Kinds, scan.Database.Kind) {

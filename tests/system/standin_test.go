@@ -145,12 +145,15 @@ func TestStandIns(t *testing.T) {
 	})
 	t.Run("past the end of life", func(t *testing.T) {
 		r := y.exits(t, 3, "gate", "amazonlinux-2", "--env", "prod")
-		if text := r.Stdout + r.said(); !strings.Contains(text, "2026-06-30") {
-			t.Errorf("the end of life is not told: %s", text)
+		for _, want := range []string{"2026-06-30", "nothing was evaluated, so nothing is proven"} {
+			if !strings.Contains(r.Stdout, want) {
+				t.Errorf("%q is no reason: %s", want, r.Stdout)
+			}
 		}
 	})
 	t.Run("security update", func(t *testing.T) { y.update(t, releases) })
 	t.Run("modules and obsoletes", func(t *testing.T) { y.moduleAndObsoletes(t) })
+	t.Run("moved between lock and build", func(t *testing.T) { y.movedAfterLock(t) })
 	t.Run("attacks", func(t *testing.T) { y.attacks(t) })
 }
 
@@ -159,7 +162,7 @@ func (y yard) evidenceOf(t *testing.T, r factory.Release) {
 	t.Helper()
 	a := y.archives[r.Image]
 	distro := a.Image().Distro
-	y.serveOnce(t, func() { y.ok(t, "verify", r.Tagged()) })
+	y.ok(t, "verify", r.Tagged())
 	sbom := y.ok(t, "sbom", r.Image).Stdout
 	for _, p := range r.Lock.Platforms[0].Packages {
 		if !strings.Contains(sbom, "pkg:rpm/"+distro.Family+"/"+p.Name+"@") {
@@ -185,12 +188,6 @@ func (y yard) evidenceOf(t *testing.T, r factory.Release) {
 	if outcomes[factory.Applied] == 0 || outcomes[factory.Failed] > 0 {
 		t.Errorf("%s: controls %v", r.Image, outcomes)
 	}
-}
-
-// serveOnce does something while the registry is there for others; verify starts its own where nobody serves.
-func (y yard) serveOnce(t *testing.T, do func()) {
-	t.Helper()
-	do()
 }
 
 func (y yard) quiet(t *testing.T) {
@@ -275,6 +272,19 @@ func (y yard) moduleAndObsoletes(t *testing.T) {
 	}
 	if !strings.Contains(versions["nodejs"], "20.") || versions["procps-ng"] == "" || versions["procps"] != "" {
 		t.Errorf("nodejs %q, procps %q, procps-ng %q", versions["nodejs"], versions["procps"], versions["procps-ng"])
+	}
+}
+
+// movedAfterLock: what the archive delivers at build time is what was locked, or nothing is built.
+func (y yard) movedAfterLock(t *testing.T) {
+	t.Helper()
+	must(t, y.archives["amazonlinux-2"].Obsolete())
+	y.edit(t, "baseimages/amazonlinux-2/image.yaml", "    - yum\n", "    - yum\n    - procps-ng\n")
+	gitIn(t, y.Dir, "commit", "-qam", "amazonlinux-2: procps-ng")
+	y.ok(t, "lock", "amazonlinux-2", "--commit")
+	must(t, y.archives["amazonlinux-2"].Tamper("procps-ng"))
+	if r := y.exits(t, 5, "build", "amazonlinux-2"); !strings.Contains(r.said(), "procps-ng") {
+		t.Errorf("it does not name the package: %s", r.said())
 	}
 }
 
