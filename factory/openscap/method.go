@@ -17,7 +17,7 @@ func (c content) method(v viewed) []string {
 		"/proc of the root filesystem is a link to the build step's procfs and the toolbox's /etc/mtab to its mounts, so that the probes find partitions, local filesystems and the environment.",
 	}
 	if v.report.Links > 0 {
-		all = append(all, fmt.Sprintf("Absolute links of the root filesystem (%d) are made relative: OpenSCAP would follow them in the toolbox, not find the file, and pass rules about what it must not say.", v.report.Links))
+		all = append(all, fmt.Sprintf("Absolute links of the root filesystem, and such as climb above it (%d), are made relative: OpenSCAP would follow them in the toolbox, not find the file, and pass rules about what it must not say.", v.report.Links))
 	}
 	if n := len(v.report.Dangling); n > 0 {
 		all = append(all, fmt.Sprintf("Conflicts with rules that the content does not have (%d: %s) are left out of that copy: OpenSCAP ends with an assertion at such a one.", n, strings.Join(v.report.Dangling, ", ")))

@@ -76,15 +76,16 @@ def correct_device(job):
 
 
 def inside(job, path):
-    """Makes an absolute link relative: oscap follows links from its own root, which is the toolbox's."""
-    to = os.readlink(path)
-    if to.startswith("/"):
-        link(path, os.path.relpath(job.target + to, os.path.dirname(path)))
+    """Makes a link that is absolute, or climbs above the root, relative: oscap follows links from the toolbox's root."""
+    to, folder = os.readlink(path), os.path.dirname(path)
+    if to.startswith("/") or not (os.path.normpath(os.path.join(folder, to)) + "/").startswith(job.target + "/"):
+        meant = os.path.normpath(os.path.join("/", folder[len(job.target):].lstrip("/"), to))  # above the root is the root
+        link(path, os.path.relpath(job.target + meant, folder))
         job.links += 1
 
 
 def correct_links(job):
-    """A file behind an absolute link is looked for in the toolbox, and rules about what it must not say pass."""
+    """A file behind such a link is looked for in the toolbox, and rules about what it must not say pass."""
     for folder, below, files in os.walk(job.target):
         if folder == job.target:
             below[:] = [name for name in below if name != "proc"]
