@@ -125,29 +125,29 @@ func needsBerkeley(t *testing.T) {
 func TestBerkeleyDatabase(t *testing.T) {
 	t.Parallel()
 	needsBerkeley(t)
+	dir := t.TempDir()
+	index := filepath.Join(dir, "Name")
+	long := strings.Repeat("ab", 3000) // lies on pages of its own
+	dump := "VERSION=3\nformat=bytevalue\ntype=btree\ndb_pagesize=4096\nHEADER=END\n"
+	for i := range 300 {
+		dump += " " + strings.Repeat(strconv.FormatInt(int64(1000+i), 10), 20) + "\n " + map[bool]string{true: long, false: "0100"}[i%50 == 7] + "\n"
+	}
+	load := exec.Command("db5.3_load", index)
+	load.Stdin = strings.NewReader(dump + "DATA=END\n")
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	b, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b[52:72]) // the file's id
+	rpmdb := small{name: "rpm", key: pinnedKey(), requires: []string{"shell"}, files: map[string]string{
+		"/usr/share/Name": string(b), "/usr/bin/rpmdb": "#!/bin/sh\ntest \"$1\" = --rebuilddb && cat /usr/share/Name >/var/lib/rpm/Name && touch /var/lib/rpm/__db.001 &&\n" +
+			"dd if=/dev/urandom of=/var/lib/rpm/Name bs=1 seek=52 count=20 conv=notrunc 2>/dev/null && echo rebuilt\n"}}
+	plan := installPlan{Database: "berkeley", Packages: []installPackage{rpmdb.pack(t, dir), shell(t, dir), tool(t, dir)}}
 	var roots []string
-	for range 2 {
-		dir := t.TempDir()
-		index := filepath.Join(dir, "Name")
-		long := strings.Repeat("ab", 3000) // lies on pages of its own
-		dump := "VERSION=3\nformat=bytevalue\ntype=btree\ndb_pagesize=4096\nHEADER=END\n"
-		for i := range 300 {
-			dump += " " + strings.Repeat(strconv.FormatInt(int64(1000+i), 10), 20) + "\n " + map[bool]string{true: long, false: "0100"}[i%50 == 7] + "\n"
-		}
-		load := exec.Command("db5.3_load", index)
-		load.Stdin = strings.NewReader(dump + "DATA=END\n")
-		if out, err := load.CombinedOutput(); err != nil {
-			t.Fatalf("%v %s", err, out)
-		}
-		b, err := os.ReadFile(index)
-		if err != nil {
-			t.Fatal(err)
-		}
-		clear(b[52:72]) // the file's id: the package is the same both times
-		rpmdb := small{name: "rpm", key: pinnedKey(), requires: []string{"shell"}, files: map[string]string{
-			"/usr/share/Name": string(b), "/usr/bin/rpmdb": "#!/bin/sh\ntest \"$1\" = --rebuilddb && cat /usr/share/Name >/var/lib/rpm/Name && touch /var/lib/rpm/__db.001 &&\n" +
-				"dd if=/dev/urandom of=/var/lib/rpm/Name bs=1 seek=52 count=20 conv=notrunc 2>/dev/null && echo rebuilt\n"}}
-		plan := installPlan{Database: "berkeley", Packages: []installPackage{rpmdb.pack(t, dir), shell(t, dir), tool(t, dir)}}
+	for range 2 { // the same packages: a signature says when it was made
 		root, said, exit := installAll(t, plan, keyOf(t, "pinned.asc", pinnedKey()))
 		if exit != 0 || !strings.Contains(said, "rebuilt\n") {
 			t.Fatalf("exit %d: %s", exit, said)
