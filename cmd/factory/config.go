@@ -46,6 +46,7 @@ var settings = []setting{
 	{Key: "width", Env: "FACTORY_WIDTH", Default: "2", Help: "images made at once"},
 	{Key: "max-age", Env: "FACTORY_MAX_AGE", Default: "7d", Help: "a release older than this is rebuilt although nothing changed"},
 	{Key: "env", Env: "FACTORY_ENV", Default: "dev", Help: "environment that new releases are tagged for"},
+	{Key: "heartbeat", Env: "FACTORY_HEARTBEAT", Default: "", Help: "monitor that a night tells how it ended: env:NAME or file:PATH with its URL, or the URL; empty = none", flag: "-"},
 	{Key: "progress", Env: "FACTORY_PROGRESS", Default: "auto", Help: "auto, tty, plain or json"},
 }
 
@@ -79,7 +80,7 @@ type config struct {
 	Scanners        []string
 }
 
-// loadConfig reads flags > environment > file > defaults. Every problem is reported at once.
+// loadConfig reads flags > environment > file > defaults. Every problem is reported at once, with what could be read.
 func loadConfig(flags map[string]string, file string, env func(string) (string, bool), hostArchives func() (map[string]string, error)) (*config, error) {
 	c := &config{values: map[string]value{}, Archives: map[string]string{}, archives: map[string]string{}, Entitlements: map[string]factory.Entitlement{}}
 	dir, err := c.findDir(flags, env)
@@ -88,7 +89,7 @@ func loadConfig(flags map[string]string, file string, env func(string) (string, 
 	}
 	fromFile, err := c.readFile(cmp.Or(file, filepath.Join(dir.Value, "factory.yaml")), file != "")
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	for _, s := range settings {
 		v := value{s.Default, "default"}
@@ -254,10 +255,14 @@ func (c *config) parse() error {
 		bad("progress", "auto, tty, plain or json")
 	}
 	for _, key := range []string{"key-password", "identity-token"} {
-		if v := get(key); v != "" && !strings.HasPrefix(v, "env:") && !strings.HasPrefix(v, "file:") {
+		if v := get(key); v != "" && !isReference(v) {
 			c.values[key] = value{"(hidden)", c.values[key].Origin}
 			bad(key, "a reference, env:NAME or file:PATH, never the secret itself")
 		}
+	}
+	if checkHeartbeat(get("heartbeat")) != nil {
+		c.values["heartbeat"] = value{"(hidden)", c.values["heartbeat"].Origin}
+		bad("heartbeat", "https://…, env:NAME or file:PATH")
 	}
 	return errors.Join(problems...)
 }

@@ -164,10 +164,8 @@ the image, so it works on any machine. Where the factory's own ledger is at hand
 				return err
 			}
 		}
-		if age != "" {
-			if options.MaxAge, err = parseAge(age); err != nil {
-				return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--max-age %.20q", age), Hint: "expected a time such as 48h or 3d"}
-			}
+		if options.MaxAge, err = atMost(age); err != nil {
+			return err
 		}
 		if options.Revoked, err = c.knownRevocations(ctx, args[0]); err != nil {
 			return err

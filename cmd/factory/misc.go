@@ -19,7 +19,10 @@ func newConfig(mk maker) *cobra.Command {
 		var text [][]string
 		for _, s := range settings {
 			v := c.cfg.values[s.Key]
-			if s.Key != "identity" { // which may have an @ in its path
+			switch {
+			case s.Key == "heartbeat" && v.Value != "" && !isReference(v.Value): // its path may be its token
+				v.Value = "(hidden)"
+			case s.Key != "identity": // which may have an @ in its path
 				v.Value = withoutPassword(v.Value)
 			}
 			values[s.Key] = v

@@ -24,6 +24,7 @@ const leaseTTL = time.Minute
 
 func newNightly(mk maker) *cobra.Command {
 	var o nightOptions
+	var h heart
 	c := &cobra.Command{
 		Use:   "nightly",
 		Short: "lock, plan, then rebuild whatever has a reason to be rebuilt",
@@ -34,16 +35,23 @@ stops another one.
 
 New locks stay in the working tree, and their releases are marked dirty, unless --commit makes a commit of each.
 
+With --heartbeat a monitor is told how the night ended, also one that ended before it began: a POST of {run, state, verdict, exit,
+seconds}. Silence then means that no night ran. {exit} and {state} in its URL stand for those values.
+
 ` + exitHelp,
-		Example: "  factory nightly                    # on embedded defaults\n  factory nightly --commit --push    # in CI",
+		Example: "  factory nightly                    # on embedded defaults\n  factory nightly --commit --push    # in CI\n  factory nightly --heartbeat env:MONITOR_URL",
 	}
 	c.Flags().BoolVar(&o.Commit, "commit", false, "commit each changed lock on its own")
 	c.Flags().BoolVar(&o.Push, "push", false, "push these commits; a lost race is retried (needs --commit)")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "like factory plan: change nothing")
-	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
-		o.Command, o.Lock = "nightly", true
+	h.flag(c)
+	return h.beating(leaf(c, h.watching(mk), func(ctx context.Context, c *command, _ []string) error {
+		o.Command, o.Lock, h.rests = "nightly", true, o.DryRun
+		if err := checkHeartbeat(h.given); err != nil {
+			return err
+		}
 		return c.night(ctx, o)
-	})
+	}))
 }
 
 func newBuild(mk maker) *cobra.Command {
@@ -152,6 +160,7 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	if err := db.BeginRun(ctx, run); err != nil {
 		return err
 	}
+	c.ran = run
 	err = f(held, run.ID)
 	if cause := context.Cause(held); cause != nil && errors.Is(cause, factory.ErrConflict) {
 		err = &factory.Problem{Kind: factory.ErrBusy, What: "another run took the lease over", Cause: cause, Hint: "see which: factory runs"}
@@ -159,14 +168,14 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 		err = cause
 	}
 	var told *verdict
-	if errors.As(err, &told) {
-		return errors.Join(told.error, db.FinishRun(context.WithoutCancel(ctx), run.ID, told.State, told.Text))
+	c.ran.State, c.ran.Verdict = factory.Succeeded, "done"
+	switch {
+	case errors.As(err, &told):
+		err, c.ran.State, c.ran.Verdict = told.error, told.State, told.Text
+	case err != nil:
+		c.ran.State, c.ran.Verdict = ended(err), err.Error()
 	}
-	state, text := factory.Succeeded, "done"
-	if err != nil {
-		state, text = ended(err), err.Error()
-	}
-	return errors.Join(err, db.FinishRun(context.WithoutCancel(ctx), run.ID, state, text))
+	return errors.Join(err, db.FinishRun(context.WithoutCancel(ctx), run.ID, c.ran.State, c.ran.Verdict))
 }
 
 func hostname() string { name, _ := os.Hostname(); return name }

@@ -41,11 +41,17 @@ func run(ctx context.Context, args []string, w world) int {
 	root.SetOut(w.Stdout)
 	root.SetErr(w.Stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(context.Cause(ctx), err)
-	}
+	err = whole(ctx, err)
 	report(w, wantsJSON(args, w.Env), err)
 	return exitCode(err)
+}
+
+// whole is err with what interrupted it.
+func whole(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
 }
 
 // newRoot builds the command tree.
@@ -74,7 +80,7 @@ func newRoot(w world) *cobra.Command {
 	make := func(cmd *cobra.Command, asJSON bool) (*command, error) {
 		cfg, err := loadConfig(changed(cmd), *file, w.Env, hostArchives)
 		if err != nil {
-			return nil, err
+			return &command{app: &app{cfg: cfg, w: w, began: w.Now()}, JSON: asJSON}, err
 		}
 		for id, url := range *archives {
 			cfg.Archives[id], cfg.archives[id] = url, "--archive"
@@ -114,7 +120,7 @@ func unknownCommand(parent *cobra.Command, name string) error {
 	return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("no command %q", parent.CommandPath()+" "+name), Hint: hint}
 }
 
-// maker makes the environment of a command from its flags.
+// maker makes the environment of a command from its flags. With an error there is as much of it as there was configuration.
 type maker func(cmd *cobra.Command, asJSON bool) (*command, error)
 
 // checkArgs makes wrong arguments a Problem, for the exit code and the hint.

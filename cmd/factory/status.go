@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"os"
@@ -18,18 +19,26 @@ import (
 )
 
 func newStatus(mk maker) *cobra.Command {
-	var page string
+	var page, age string
 	c := &cobra.Command{
 		Use: "status", Short: "the morning view: each image and environment, its age, findings, deadlines, compliance",
 		Long: `status shows what is in force where: the newest release of each image and environment, how old it is, its drift (the age of the oldest
 fix that there is and that it does not have), open findings by severity, the next deadline, compliance and owner. What the gate
 would not let pass today is marked. --html writes the same as a page that needs nothing else.
 
+--max-age is for monitors: exit 3, with a line for each, when there are images in force in the environment (--env), or nowhere
+yet, that no night has rebuilt, kept or rescanned for so long. Images that are not set up here do not count.
+
 ` + exitHelp,
-		Example: "  factory status\n  factory status --json\n  factory status --html status.html",
+		Example: "  factory status\n  factory status --json\n  factory status --html status.html\n  factory status --max-age 36h --env prod",
 	}
 	c.Flags().StringVar(&page, "html", "", "write a page to this file")
+	c.Flags().StringVar(&age, "max-age", "", "exit 3 when a successful night is longer ago than this for an image, as in 36h or 2d")
 	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
+		most, err := atMost(age)
+		if err != nil {
+			return err
+		}
 		set, err := c.definitions()
 		if err != nil {
 			return err
@@ -38,17 +47,35 @@ would not let pass today is marked. --html writes the same as a page that needs 
 		if err != nil {
 			return err
 		}
+		if most > 0 {
+			if v.Overdue, err = c.overdue(ctx, set, v, most); err != nil {
+				return err
+			}
+		}
 		if page != "" {
 			if err := v.write(page); err != nil {
 				return err
 			}
 			c.say("wrote %s", page)
 		}
+		show := c.printStatus
 		if c.JSON {
-			return c.printJSON(v)
+			show = func(v view) error { return c.printJSON(v) }
 		}
-		return c.printStatus(v)
+		return errors.Join(show(v), lateError(v.Overdue, age))
 	})
+}
+
+// atMost reads a command's own --max-age; empty is 0.
+func atMost(age string) (time.Duration, error) {
+	if age == "" {
+		return 0, nil
+	}
+	d, err := parseAge(age)
+	if err != nil {
+		return 0, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--max-age %.20q", age), Hint: "expected a time such as 48h or 3d"}
+	}
+	return d, nil
 }
 
 // view is the morning view.
@@ -57,6 +84,8 @@ type view struct {
 	LastRun *runView    `json:"lastRun,omitempty"` // the newest nightly
 	Images  []imageView `json:"images"`
 	Nowhere []absent    `json:"nowhere"` // images that are defined and in force nowhere
+	// Overdue is what no night has looked at for too long; nil when nobody asked.
+	Overdue []overdue `json:"overdue,omitzero"`
 }
 
 // absent is an image that is nowhere in force.

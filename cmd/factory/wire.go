@@ -34,7 +34,8 @@ type app struct {
 	w        world
 	renderer *progress.Renderer
 	events   factory.Events
-	began    time.Time // of this invocation: it dates what a run makes, also past midnight
+	began    time.Time   // of this invocation: it dates what a run makes, also past midnight
+	ran      factory.Run // the run that this invocation recorded, if it did
 
 	mu      sync.Mutex
 	db      *store.Store

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// A monitor asks whether every image had a successful night of late.
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	status := func(want int, args ...string) (stdout, stderr string) {
+		t.Helper()
+		if code := d.run(t, append([]string{"status", "--max-age", "36h"}, args...)...); code != want {
+			t.Errorf("%v: exit %d, want %d\n%s%s", args, code, want, &d.stdout, &d.stderr)
+		}
+		return d.stdout.String(), d.stderr.String()
+	}
+	_, text := status(exitBlocked)
+	for _, want := range []string{"factory: 2 images without a successful night within 36h\n", "\nfactory:     debian-12 in dev: no night has ever looked at it with success\n", "→ factory runs says"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	d.release(t, "debian-12", time.Hour)
+	d.release(t, "debian-13", time.Hour)
+	must(t, d.command(t, nil).keyPair())
+	if code := d.run(t, "nightly"); code != exitOK {
+		t.Fatalf("exit %d\n%s", code, &d.stderr)
+	}
+	d.Move(36 * time.Hour)
+	if text, _ := status(exitOK, "--json"); !strings.Contains(text, `"overdue": []`) {
+		t.Errorf("the monitor's question is not answered:\n%s", text)
+	}
+	if code := d.run(t, "status", "--json"); code != exitOK || strings.Contains(d.stdout.String(), "overdue") {
+		t.Errorf("exit %d: nobody asked\n%s", code, &d.stdout)
+	}
+	status(exitOK, "--env", "prod") // where nothing is yet
+	d.Move(time.Minute)
+	must(t, os.WriteFile(d.dir+"/baseimages/debian-12/image.yaml", []byte("sumary: x\n"), 0o600))
+	if code := d.run(t, "nightly"); code != exitPartial {
+		t.Fatalf("exit %d\n%s", code, &d.stderr)
+	}
+	stdout, text := status(exitBlocked, "--json")
+	var doc struct{ Overdue []overdue }
+	must(t, json.Unmarshal([]byte(stdout), &doc))
+	if len(doc.Overdue) != 1 || doc.Overdue[0].Image != "debian-12" || doc.Overdue[0].Looked == nil || !strings.Contains(doc.Overdue[0].Why, "; the newest one, 0 s ago, failed: ") || !strings.Contains(text, `"exit":3`) {
+		t.Errorf("%+v\n%s", doc, text)
+	}
+	d.Move(-72 * time.Hour) // of the future nothing counts
+	status(exitBlocked)
+	if code := d.run(t, "status", "--max-age", "soon"); code != exitInvalid || !strings.Contains(d.stderr.String(), `--max-age "soon"`) {
+		t.Errorf("exit %d\n%s", code, &d.stderr)
+	}
+}
+
+// Images that are not set up are skipped by a night, and that is no look.
+func TestSkippedIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	now := d.Now()
+	runs := []factory.Run{
+		{Command: "build", Started: now, Jobs: []factory.RunJob{{Image: "a", Action: factory.Rebuild}}},
+		{Command: "nightly", Started: now, Jobs: []factory.RunJob{{Image: "a", Action: factory.Skip}, {Image: "b", Action: factory.Fail}, {Image: "c", Action: factory.Rebuild}}},
+		{Command: "nightly", Started: now.Add(-day), Jobs: []factory.RunJob{{Image: "a", Action: factory.Keep}, {Image: "b", Action: factory.Rebuild, Error: "no"}, {Image: "c", Action: factory.Keep}}},
+		{Command: "nightly", Started: now.Add(-2 * day), Jobs: []factory.RunJob{{Image: "b", Action: factory.Rescan}}},
+	}
+	got := looks(runs, now)
+	for image, want := range map[string]time.Duration{"a": day, "b": 2 * day, "c": 0} {
+		if at := got[image].well; !at.Equal(now.Add(-want)) {
+			t.Errorf("%s: looked at %v before", image, now.Sub(at))
+		}
+	}
+	if got["b"].at != now || got["c"].failed != nil {
+		t.Errorf("%+v", got)
+	}
+}
