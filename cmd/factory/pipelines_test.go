@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
 )
 
 // called finds a command line of the factory where a pipeline runs it: a shell step, or a unit's ExecStart.
