@@ -206,7 +206,7 @@ new release instead.
 		entry := factory.Entry{ID: c.newID(), Release: r.ID, Image: r.Image, Repository: r.Repository, Digest: r.Digest, Env: r.Tag.Env, Tag: r.Tag,
 			At: c.w.Now().UTC(), By: c.who(), Reason: reason, Revoked: true}
 		if !dry {
-			if err := c.leasedPatiently(ctx, "revoke", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry, r.Owner) }); err != nil {
+			if err := c.leasedPatiently(ctx, "revoke", "", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry, r.Owner) }); err != nil {
 				return err
 			}
 		}
