@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/scanner"
 	"github.com/imagefactory/imagefactory/factory/store"
 	"github.com/imagefactory/imagefactory/factory/upstream"
 )
@@ -144,9 +145,23 @@ func (e *emergency) look(ctx context.Context) ([]*inForce, error) {
 		return nil, err
 	}
 	if e.told.Known = e.told.Known || len(before) > 0; !e.told.Known {
-		e.told.Known, err = group.Knows(ctx, e.ID)
+		e.told.Known, err = e.knows(ctx)
 	}
 	return all, err
+}
+
+// knows asks each scanner whether its data has the id. One that cannot say is an error, unless another knows it.
+func (e *emergency) knows(ctx context.Context) (bool, error) {
+	first, others := e.scannerClients()
+	var errs []error
+	for _, s := range append([]*scanner.Client{first}, others...) {
+		known, err := s.Knows(ctx, e.ID)
+		if known {
+			return true, nil
+		}
+		errs = append(errs, err)
+	}
+	return false, errors.Join(errs...)
 }
 
 // count notes what was looked at and what was not.

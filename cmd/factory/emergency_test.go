@@ -73,6 +73,7 @@ func TestNightlyYields(t *testing.T) {
 	d := newDesk(t)
 	d.release(t, "debian-12", time.Hour)
 	c := d.command(t, nil)
+	must(t, c.keyPair()) // to attest what is found in the release
 	db, err := c.store(t.Context())
 	must(t, err)
 	set, err := definition.Load(d.dir)

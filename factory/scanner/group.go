@@ -14,7 +14,6 @@ import (
 type Scanner interface {
 	Scan(ctx context.Context, name string, a factory.Artifact) (factory.Scanned, error)
 	Match(ctx context.Context, sboms []factory.Document) (factory.Scan, error)
-	Knows(ctx context.Context, vulnerability string) (bool, error)
 }
 
 // Group is several scanners that look at the same. The first one's SBOMs, database and count of packages are the group's; the findings

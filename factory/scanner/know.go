@@ -2,7 +2,6 @@ package scanner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -21,17 +20,4 @@ func (c *Client) Knows(ctx context.Context, vulnerability string) (known bool, e
 		return nil
 	}})
 	return known, err
-}
-
-// Knows reports whether any scanner's data has a vulnerability of this id. One that cannot say is an error, unless another knows it.
-func (g Group) Knows(ctx context.Context, vulnerability string) (bool, error) {
-	var errs []error
-	for _, s := range append([]Scanner{g.First}, g.Others...) {
-		known, err := s.Knows(ctx, vulnerability)
-		if known {
-			return true, nil
-		}
-		errs = append(errs, err)
-	}
-	return false, errors.Join(errs...)
 }
