@@ -15,6 +15,7 @@ const (
 	Keep    Action = "keep"
 	Rescan  Action = "rescan" // kept, and looked at again with today's vulnerability data
 	Skip    Action = "skip"   // not set up where this runs; the reason says what is missing
+	Yield   Action = "yield"  // left to the next run, because somebody needs the factory at once; the reason says who
 	Fail    Action = "fail"   // its inputs could not be read or locked; the reason says why
 )
 

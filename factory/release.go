@@ -62,7 +62,7 @@ type RunState string
 const (
 	Running     RunState = "running"
 	Succeeded   RunState = "succeeded"
-	Partial     RunState = "partial"     // some images failed
+	Partial     RunState = "partial"     // some images failed, or were left to the next run
 	Broken      RunState = "failed"      // all of them, or the run itself
 	Interrupted RunState = "interrupted" // killed, and noticed by a later run
 )

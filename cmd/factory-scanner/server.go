@@ -85,6 +85,8 @@ func (s *server) do(req scanner.Request, reply *scanner.Reply) (err error) {
 		reply.Database, err = check(req.Dir)
 	case scanner.Build:
 		reply.Database, err = build(req.Dir, req.Advisories)
+	case scanner.Know:
+		reply.Known, err = s.know(req.Vulnerability)
 	case scanner.Image:
 		reply.Result, err = s.image(ctx, req)
 	case scanner.SBOM:

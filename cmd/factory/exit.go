@@ -29,7 +29,7 @@ const exitHelp = `Exit codes:
   4  partial: some images failed, others are released
   5  verification failed: signature, checksum, tag
   6  something the factory depends on is unavailable
-  7  another run holds the lease
+  7  another run holds the lease, or was given it
 130  interrupted`
 
 // errPartial marks a night in which some images failed and others did not.

@@ -91,6 +91,7 @@ commit and builds nothing but, when it is missing, the toolbox that the solvers 
 // nightOptions say which night it is.
 type nightOptions struct {
 	Command      string
+	Why          string   // the reason that is recorded for Images; empty = they were asked for
 	Images       []string // only these, and rebuilt without a reason; empty = all, with one
 	Lock         bool
 	Commit, Push bool
@@ -127,7 +128,8 @@ func (c *command) night(ctx context.Context, o nightOptions) error {
 }
 
 // leasedPatiently is leased for what must happen now although a night may be running: it waits for its turn.
-func (c *command) leasedPatiently(ctx context.Context, name string, f func(ctx context.Context, run string) error) error {
+// A night that runs is asked to yield to want, unless that is empty.
+func (c *command) leasedPatiently(ctx context.Context, name, want string, f func(ctx context.Context, run string) error) error {
 	for told := false; ; told = true {
 		err := c.leased(ctx, name, f)
 		if !errors.Is(err, factory.ErrBusy) {
@@ -135,6 +137,15 @@ func (c *command) leasedPatiently(ctx context.Context, name string, f func(ctx c
 		}
 		if !told {
 			c.events.Emit(factory.Event{Kind: factory.Warned, Message: "waiting: " + err.Error()})
+		}
+		if want != "" {
+			db, err := c.store(ctx)
+			if err != nil {
+				return err
+			}
+			if err := db.Want(ctx, leaseName, want, leaseTTL); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -200,29 +211,15 @@ func (v *verdict) Unwrap() error { return v.error }
 func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
 	began := c.w.Now()
 	var refreshed error
-	c.sweep()
-	if err := c.serveRegistry(ctx); err != nil {
-		return err // now, and not after minutes of work
-	}
-	jobs, err := c.plan(ctx, set, problems, o)
+	jobs, err := c.nightPlan(ctx, set, problems, o)
 	if err != nil {
 		return err
 	}
-	night := pipeline.Night{Width: c.cfg.Width, Events: c.events}
-	if night.Journal, err = c.store(ctx); err != nil {
+	out, err := c.nightWork(ctx, run, set, jobs, o)
+	if err != nil && out.Jobs == nil {
 		return err
 	}
-	if jobs, err = c.rescanJobs(ctx, jobs); err != nil {
-		return err
-	}
-	night.Rescanner = rescanning{c, set, run}
-	if todo := slices.DeleteFunc(slices.Clone(jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
-		if night.Maker, err = c.prepare(ctx, run, set, todo); err != nil {
-			return err
-		}
-	}
-	out, err := night.Run(ctx, run, jobs)
-	if err == nil && o.Command == "nightly" {
+	if err == nil && o.Command == "nightly" && out.Yielded == "" {
 		refreshed = c.refreshStanding(ctx, run, set, nil)
 	}
 	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
@@ -242,9 +239,54 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 	return &verdict{nightError(out), out.State(), text}
 }
 
-// nightError decides the exit code: partial when some images are fine, the failures' own kind when none is.
+// nightPlan locks and plans, once it is sure that there is somewhere to publish.
+func (c *command) nightPlan(ctx context.Context, set definition.Set, problems error, o nightOptions) ([]factory.Job, error) {
+	c.sweep()
+	if err := c.serveRegistry(ctx); err != nil {
+		return nil, err // now, and not after minutes of work
+	}
+	jobs, err := c.plan(ctx, set, problems, o)
+	if err != nil {
+		return nil, err
+	}
+	return c.rescanJobs(ctx, jobs)
+}
+
+// nightWork does what is planned. The outcome has no jobs when nothing could begin.
+func (c *command) nightWork(ctx context.Context, run string, set definition.Set, jobs []factory.Job, o nightOptions) (pipeline.Outcome, error) {
+	db, err := c.store(ctx)
+	if err != nil {
+		return pipeline.Outcome{}, err
+	}
+	night := pipeline.Night{Width: c.cfg.Width, Events: c.events, Journal: db, Rescanner: rescanning{c, set, run}}
+	if o.Command == "nightly" {
+		night.Yield = func(ctx context.Context) string {
+			to, err := db.Wanted(ctx, leaseName)
+			if err != nil { // whoever waits goes on waiting, and is seen the next time
+				c.events.Emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
+			}
+			return to
+		}
+	}
+	if todo := slices.DeleteFunc(slices.Clone(jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
+		if night.Maker, err = c.prepare(ctx, run, set, todo); err != nil {
+			return pipeline.Outcome{}, err
+		}
+	}
+	return night.Run(ctx, run, jobs)
+}
+
+// nightError decides the exit code: partial when some images are fine, the failures' own kind when none is. Images that are left to the
+// next night because somebody else needed the lease are no failures.
 func nightError(out pipeline.Outcome) error {
 	err := out.Err()
+	if out.Yielded != "" {
+		left := &factory.Problem{Kind: factory.ErrBusy, What: "the rest is left to the next night: yielded to " + out.Yielded, Hint: "factory runs tells when that has ended; then factory nightly"}
+		if err == nil {
+			return left
+		}
+		err = errors.Join(err, left)
+	}
 	if out.State() == factory.Partial {
 		return errors.Join(errPartial, err)
 	}

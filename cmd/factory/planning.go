@@ -66,6 +66,11 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 		force = o.Images
 	}
 	jobs := plan.Make(c.w.Now(), c.cfg.MaxAge, c.cfg.Env, force, in)
+	for i := range jobs {
+		if o.Why != "" && jobs[i].Action == factory.Rebuild {
+			jobs[i].Reason = o.Why
+		}
+	}
 	return append(jobs, brokenDefinitions(set, problems, o.Images)...), nil
 }
 
@@ -181,6 +186,9 @@ func lastFailure(ctx context.Context, db *store.Store, image string) (*factory.R
 	}
 	for _, r := range runs {
 		for _, j := range r.Jobs {
+			if j.Image == image && j.Action == factory.Yield {
+				continue // nobody tried
+			}
 			if j.Image == image && j.Error == "" {
 				return nil, nil
 			}

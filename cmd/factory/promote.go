@@ -94,33 +94,43 @@ type promotion struct {
 	Decision factory.Decision `json:"decision"`
 }
 
-func (c *command) promote(ctx context.Context, run string, r factory.Release, env factory.Env, dry bool) error {
+// letIn rescans a release, has the environment's gate decide about it, and publishes what came of that. When the gate blocks, it returns
+// the decision with the error; with any other error, nothing.
+func (c *command) letIn(ctx context.Context, run string, r factory.Release, env factory.Env, dry bool) (promotion, error) {
 	set, err := c.definitions()
 	if err != nil {
-		return err
+		return promotion{}, err
 	}
 	if !dry {
 		if _, err := c.rescanOne(ctx, r); err != nil {
-			return fmt.Errorf("rescan %s: %w", r.Tagged(), err)
+			return promotion{}, fmt.Errorf("rescan %s: %w", r.Tagged(), err)
 		}
 	}
 	s, err := c.judge(ctx, set, r, env)
 	if err != nil {
-		return err
+		return promotion{}, err
 	}
 	tag := r.Tag
 	tag.Env = env
 	out := promotion{Ref: r.Repository + ":" + tag.String(), Digest: r.Digest, Env: env, DryRun: dry, Decision: s.Decision}
 	if err := blocked(s.Decision); err != nil {
-		if c.JSON {
-			err = errors.Join(err, c.printJSON(out))
-		}
-		return err
+		return out, err
 	}
 	if !dry {
 		if err := c.publishPromotion(ctx, run, set, s, tag); err != nil {
-			return err
+			return promotion{}, err
 		}
+	}
+	return out, nil
+}
+
+func (c *command) promote(ctx context.Context, run string, r factory.Release, env factory.Env, dry bool) error {
+	out, err := c.letIn(ctx, run, r, env, dry)
+	if err != nil {
+		if c.JSON && out.Ref != "" {
+			err = errors.Join(err, c.printJSON(out))
+		}
+		return err
 	}
 	if c.JSON {
 		return c.printJSON(out)
@@ -206,7 +216,7 @@ new release instead.
 		entry := factory.Entry{ID: c.newID(), Release: r.ID, Image: r.Image, Repository: r.Repository, Digest: r.Digest, Env: r.Tag.Env, Tag: r.Tag,
 			At: c.w.Now().UTC(), By: c.who(), Reason: reason, Revoked: true}
 		if !dry {
-			if err := c.leasedPatiently(ctx, "revoke", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry, r.Owner) }); err != nil {
+			if err := c.leasedPatiently(ctx, "revoke", "", func(ctx context.Context, run string) error { return c.revoke(ctx, run, entry, r.Owner) }); err != nil {
 				return err
 			}
 		}

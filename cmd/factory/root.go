@@ -91,7 +91,7 @@ func newRoot(w world) *cobra.Command {
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
 		newStatus, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
 		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRevoke, newLedger, newDB,
-		newRegistry, newKey, newConfig,
+		newEmergency, newRegistry, newKey, newConfig,
 	} {
 		root.AddCommand(add(make))
 	}

@@ -329,3 +329,41 @@ func (c *command) readAdvisories(ctx context.Context, set definition.Set, locks 
 	}
 	return s.Advisories(ctx, newest)
 }
+
+// newestData gets newer data whatever the age of what there is. When there is none to be had, what there is must do, and that is told.
+func (c *command) newestData(ctx context.Context) {
+	g, _ := c.scannerClients()
+	var err error
+	switch source := c.cfg.Vulnerabilities; {
+	case isFolder(source):
+		return
+	case source == "archive":
+		_, _, err = c.archiveData(ctx, g, true)
+	case source == "auto":
+		hello, asked := g.Hello(ctx)
+		if asked != nil {
+			return // whoever opens the data tells
+		}
+		dbs := c.databases(factory.TrivyDatabase)
+		if why, lately := c.askedLately(dbs); !lately || why == "" {
+			_, _, err = c.installed(ctx, g, hello.Databases, true)
+		} else {
+			err = errors.New(why)
+		}
+		if err != nil && ctx.Err() == nil { // then it is the archives that are asked
+			_, _, err = c.archiveData(ctx, g, true)
+		}
+	default:
+		_, _, err = c.installed(ctx, g, []string{source}, true)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Step: factory.StepScan, Message: "no newer vulnerability data: " + firstLine(err.Error())})
+	}
+}
+
+// forgetData has the next question decide anew which data to use.
+func (c *command) forgetData() {
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	c.data, c.opened, c.noData = nil, false, nil
+}

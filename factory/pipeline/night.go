@@ -34,6 +34,9 @@ type Night struct {
 	Journal Journal
 	// Rescanner is needed when the plan has jobs with the action Rescan.
 	Rescanner Rescanner
+	// Yield is asked before each image that something is to be done with. When it says what for, the images being made are finished and
+	// no other is begun. Nil = nobody asks.
+	Yield func(ctx context.Context) (to string)
 	// Width is how many images are made at once; 0 means one.
 	Width int
 	// Events receives progress; nil discards.
@@ -44,6 +47,8 @@ type Night struct {
 type Outcome struct {
 	Jobs   []factory.RunJob
 	Errors map[string]error
+	// Yielded says what the night left its last images to the next one for; empty = it did not.
+	Yielded string
 }
 
 // Run does every job, one wave after the other, Width at a time. A failing image never stops another one. The error is for
@@ -67,6 +72,7 @@ func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome
 		slots := make(chan struct{}, max(1, n.Width))
 		for _, job := range wave {
 			slots <- struct{}{}
+			job = n.yield(ctx, job, &out)
 			group.Go(func() {
 				defer func() { <-slots }()
 				done(n.one(ctx, run, job))
@@ -79,6 +85,21 @@ func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome
 		return out, errors.Join(context.Cause(ctx), journal)
 	}
 	return out, journal
+}
+
+// yield returns the job as it is, or as one for the next run when somebody needs the factory now.
+func (n Night) yield(ctx context.Context, job factory.Job, out *Outcome) factory.Job {
+	if n.Yield == nil || job.Action != factory.Rebuild && job.Action != factory.Rescan {
+		return job
+	}
+	if out.Yielded == "" {
+		out.Yielded = n.Yield(ctx)
+	}
+	if out.Yielded != "" {
+		job.Reason = fmt.Sprintf("yielded to %s; %s: %s", out.Yielded, job.Action, job.Reason)
+		job.Action = factory.Yield
+	}
+	return job
 }
 
 // waves groups jobs by wave, in order.
@@ -113,6 +134,9 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	case factory.Skip:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "skipped: " + job.Reason})
 		return rj, nil
+	case factory.Yield:
+		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "left to the next run: " + job.Reason})
+		return rj, nil
 	case factory.Fail:
 		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepResolve, Message: job.Reason})
 		return rj, cmp.Or(job.Err, errors.New(job.Reason))
@@ -143,9 +167,9 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 func (o Outcome) State() factory.RunState {
 	tried := slices.DeleteFunc(slices.Clone(o.Jobs), func(j factory.RunJob) bool { return j.Action == factory.Skip })
 	switch {
-	case len(o.Errors) == 0:
+	case len(o.Errors) == 0 && o.Yielded == "":
 		return factory.Succeeded
-	case len(o.Errors) == len(tried):
+	case len(o.Errors) == len(tried) && o.Yielded == "":
 		return factory.Broken
 	}
 	return factory.Partial
@@ -164,7 +188,7 @@ func (o Outcome) Err() error {
 
 // Verdict is the night in one sentence.
 func (o Outcome) Verdict() string {
-	var released, kept, skipped, failed []string
+	var released, kept, skipped, failed, left []string
 	var slow factory.StepTime
 	var slowImage string
 	for _, j := range o.Jobs {
@@ -175,6 +199,8 @@ func (o Outcome) Verdict() string {
 			kept = append(kept, j.Image)
 		case j.Action == factory.Skip:
 			skipped = append(skipped, j.Image)
+		case j.Action == factory.Yield:
+			left = append(left, j.Image)
 		default:
 			released = append(released, j.Image)
 		}
@@ -188,7 +214,7 @@ func (o Outcome) Verdict() string {
 	for _, p := range []struct {
 		names []string
 		verb  string
-	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}, {skipped, "not set up"}} {
+	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}, {left, "left to the next run"}, {skipped, "not set up"}} {
 		if len(p.names) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(p.names), p.verb, strings.Join(p.names, ", ")))
 		}
@@ -197,6 +223,9 @@ func (o Outcome) Verdict() string {
 		return "no images"
 	}
 	s := strings.Join(parts, ", ")
+	if o.Yielded != "" {
+		s += "; yielded to " + o.Yielded
+	}
 	if slow.Seconds > 0 {
 		s += fmt.Sprintf("; slowest step: %s of %s, %.1f s", slow.Step, slowImage, slow.Seconds)
 	}

@@ -165,3 +165,41 @@ func TestRescan(t *testing.T) {
 		t.Errorf("error %v, acts %v", out.Err(), p.acts)
 	}
 }
+
+// Whoever needs the factory now gets it between two images: what is being made is finished, nothing else is begun, and all of it is
+// recorded with the reason.
+func TestNightYields(t *testing.T) {
+	p := newPlant()
+	n := pipeline.Night{Maker: p.line(), Journal: p}
+	asked := 0
+	n.Yield = func(context.Context) string {
+		if asked++; asked > 1 {
+			return "emergency CVE-2026-1"
+		}
+		return ""
+	}
+	kept, broken := job("d"), job("e")
+	kept.Action, kept.Reason = factory.Keep, "nothing changed"
+	broken.Action, broken.Err = factory.Fail, factory.ErrInvalid
+	out, err := n.Run(t.Context(), "run-1", []factory.Job{job("a"), job("b"), job("c"), kept})
+	if err != nil || out.Yielded != "emergency CVE-2026-1" || asked != 2 {
+		t.Fatalf("%+v, %v, asked %d times", out, err, asked)
+	}
+	if out.State() != factory.Partial || out.Err() != nil || len(p.tags) != 1 || len(p.jobs) != 4 {
+		t.Errorf("%s, %v, tags %v, %d jobs", out.State(), out.Err(), p.tags, len(p.jobs))
+	}
+	if j := out.Jobs[1]; j.Action != factory.Yield || j.Reason != "yielded to emergency CVE-2026-1; rebuild: first release" {
+		t.Errorf("%+v", j)
+	}
+	v := out.Verdict()
+	if !strings.HasPrefix(v, "1 released (a), 1 kept (d), 2 left to the next run (b, c); yielded to emergency CVE-2026-1; slowest step: ") {
+		t.Errorf("verdict %q", v)
+	}
+	n.Yield = func(context.Context) string { return "emergency" }
+	if out, err = n.Run(t.Context(), "run-2", []factory.Job{broken, kept}); err != nil || out.Yielded != "" || out.State() != factory.Partial {
+		t.Errorf("nothing to yield: %+v, %v", out, err)
+	}
+	if out, err = n.Run(t.Context(), "run-3", []factory.Job{broken, job("a")}); err != nil || out.State() != factory.Partial || !errors.Is(out.Err(), factory.ErrInvalid) {
+		t.Errorf("%+v, %v", out, err)
+	}
+}

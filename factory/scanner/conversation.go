@@ -193,6 +193,8 @@ func (r Reply) answers(op Op) error {
 		has = r.Result != nil && len(r.Result.CycloneDX) > 0 && len(r.Result.SPDX) > 0
 	case SBOM:
 		has = r.Result != nil
+	case Know:
+		has = r.Known != nil
 	}
 	if !has && r.Error == nil {
 		return fmt.Errorf("an answer to %q without what was asked for", op)

@@ -122,6 +122,14 @@ func (f *fake) handle(r Request, mode string) Reply {
 		return answer
 	case Build:
 		return build(r)
+	case Know:
+		if r.Vulnerability == "!rude" {
+			return Reply{Error: &Fault{Kind: "invalid", What: "this scanner cannot know"}}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		known := bytes.Contains(f.db, []byte(" "+r.Vulnerability+" "))
+		return Reply{Known: &known}
 	case Image:
 		b, err := os.ReadFile(filepath.Join(r.Layout, r.Digest.Hex()))
 		if err != nil {

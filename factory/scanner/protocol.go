@@ -32,6 +32,7 @@ const (
 	Open  Op = "open"  // use the database in Dir from now on; answers Database
 	Check Op = "check" // read all of the database in Dir and use none of it; answers Database
 	Image Op = "image" // scan one platform of an image in an OCI layout; answers Result
+	Know  Op = "know"  // has the open database this Vulnerability, of whatever package? answers Known
 	SBOM  Op = "sbom"  // match a CycloneDX SBOM against the open database; answers Result without SBOMs
 	Build Op = "build" // write a database made from Advisories into Dir, an empty folder; answers Database
 )
@@ -47,6 +48,8 @@ type Request struct {
 	Platform   *factory.Platform    `json:"platform,omitempty"`
 	SBOM       []byte               `json:"sbom,omitempty"`       // SBOM
 	Advisories []factory.Advisories `json:"advisories,omitempty"` // Build
+
+	Vulnerability string `json:"vulnerability,omitempty"` // Know: an id
 }
 
 // Reply is a message from the scanner.
@@ -56,6 +59,7 @@ type Reply struct {
 	Hello    *Greeting         `json:"hello,omitempty"`
 	Database *factory.Database `json:"database,omitempty"` // Kind, Schema, Updated, Advisories
 	Result   *Result           `json:"result,omitempty"`
+	Known    *bool             `json:"known,omitempty"`
 }
 
 // Greeting says who the scanner is.

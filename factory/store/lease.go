@@ -56,6 +56,9 @@ type leaseRow struct {
 	PID        int `bun:"pid"`
 	Since      time.Time
 	Expires    time.Time
+
+	Wanted      string
+	WantedUntil *time.Time
 }
 
 func (r leaseRow) holder() Holder {

@@ -166,7 +166,9 @@ func TestScansOfTheSecondSchema(t *testing.T) {
 			driver = "pgx"
 		}
 		execute(t, driver, url, "ALTER TABLE scans DROP COLUMN not_looked_at")
-		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id = 3")
+		execute(t, driver, url, "ALTER TABLE leases DROP COLUMN wanted")
+		execute(t, driver, url, "ALTER TABLE leases DROP COLUMN wanted_until")
+		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id >= 3")
 		s = open(t, url)
 		last, err := s.LatestScan(t.Context(), r.ID)
 		if err != nil || last.NotLookedAt != nil || len(last.Findings) != 1 || last.Packages != 96 {

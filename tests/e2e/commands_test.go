@@ -29,7 +29,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"snapshot":      snapshot,     // snapshot FOLDER NAME: remembers every file below it
 	"unchanged":     unchanged,    // unchanged FOLDER NAME: it still is as remembered
 	"repository":    repository,   // repository FOLDER: a repository that is in order, committed
-	"relock":        relock,       // relock FOLDER: locks that fit the definitions as they are now
+	"relock":        relock,       // relock FOLDER [PACKAGE=VERSION...]: locks that fit the definitions as they are now
 	"commit":        commit,       // commit FOLDER
 	"serve-archive": serveArchive, // serve-archive [down|stranger|hanging]: sets ARCHIVE to the URL of an archive
 	"remember":      remember,     // remember FOLDER STATE: the archive has not moved since the locks were made

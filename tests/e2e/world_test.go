@@ -41,7 +41,15 @@ func repository(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func relock(ts *testscript.TestScript, neg bool, args []string) {
-	ts.Check(fixture.Lock(one(ts, neg, args)))
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: relock FOLDER [PACKAGE=VERSION...]")
+	}
+	versions := map[string]string{}
+	for _, a := range args[1:] {
+		name, version, _ := strings.Cut(a, "=")
+		versions[name] = version
+	}
+	ts.Check(fixture.Lock(ts.MkAbs(args[0]), versions))
 }
 
 func commit(ts *testscript.TestScript, neg bool, args []string) {

@@ -21,6 +21,7 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"lease lost":           leaseLost,
 		"lease kept":           leaseKept,
 		"lease race":           leaseRace,
+		"lease wanted":         leaseWanted,
 		"release":              release,
 		"release is immutable": releaseIsImmutable,
 		"release needs":        releaseNeeds,

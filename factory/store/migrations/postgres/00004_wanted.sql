@@ -1,0 +1,4 @@
+-- +goose Up
+-- What the lease is wanted for by somebody who waits for it, and until when that counts.
+ALTER TABLE leases ADD COLUMN wanted TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN wanted_until TIMESTAMPTZ;
