@@ -91,7 +91,7 @@ func TestActionlint(t *testing.T) {
 var (
 	pinned  = regexp.MustCompile(`uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
 	pasted  = regexp.MustCompile(`\$\{\{`)
-	allowed = map[string]map[string]string{"nightly.yml": {"contents": "write"}}
+	allowed = map[string]map[string]string{"nightly.yml": {"contents": "write"}, "emergency.yml": {"contents": "write"}}
 )
 
 // An action is code of somebody else: pinned by commit, with the version for people, and the same pin everywhere.
