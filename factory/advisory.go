@@ -20,7 +20,8 @@ type Advisory struct {
 type Advisories struct {
 	Distro Distro `json:"distro"`
 	// Updated is the Date of the security suite's signed Release file, the oldest where there are several such suites; of the newest
-	// suite where there is none. Of RPM repositories it is the revision of their metadata, likewise the oldest of those with updateinfo.
+	// suite where there is none. Of RPM repositories, which may rightly stay as they are for ever, it is when they were read; so it is
+	// when a release could not be read at all, and all its packages are Missing.
 	Updated time.Time `json:"updated"`
 	Sources int       `json:"sources"` // how many packages were looked into: as many as are Known
 	// Known are the packages (in Advisory.Source's sense) whose changelogs were read, or whose repository has updateinfo, sorted. Of

@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -24,9 +25,12 @@ type LockedImage struct {
 // updateinfo of the images' repositories.
 //
 // A package whose changelog was read, or whose repository has updateinfo, is named in Known; one of which that cannot be had in Missing, and a
-// warning says why. Updated is the date of the security suite, the one that fixes come by: another suite that is newer does not make it look
-// fresh. Errors: ErrUnavailable or ErrUnverified when a Release file, a repository, or all that a release has to say cannot be had, ErrInvalid
-// when an image is of a family that the factory does not know or its archives are unknown.
+// warning says why. Updated is of Debian the date of the security suite, the one that fixes come by: another suite that is newer does not make
+// it look fresh. Of RPM, whose releases may stay as they are for ever, it is when the repositories were read, which is now.
+//
+// A release that cannot be read takes no other's advisories away: all its packages are Missing then, as of now, and a warning says why. Only
+// when none can be read there are errors: ErrUnavailable or ErrUnverified when a Release file, a repository, or all that a release has to say
+// cannot be had, ErrInvalid when its archives are unknown; and in any case ErrInvalid when an image is of a family that the factory does not know.
 func (s Solver) Advisories(ctx context.Context, newest []LockedImage) ([]factory.Advisories, error) {
 	releases := map[string][]LockedImage{}
 	var order []factory.Distro
@@ -44,22 +48,44 @@ func (s Solver) Advisories(ctx context.Context, newest []LockedImage) ([]factory
 	slices.SortFunc(order, func(a, b factory.Distro) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), compareVersions(a.Release, b.Release))
 	})
-	var all []factory.Advisories
-	for _, d := range order {
-		a, err := s.adapter(d).harvest(ctx, releases[d.Family+" "+d.Release])
+	all := make([]factory.Advisories, len(order))
+	errs := make([]error, len(order))
+	for i, d := range order {
+		var err error
+		all[i], err = s.adapter(d).harvest(ctx, releases[d.Family+" "+d.Release])
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("advisories of %s %s: %w", d.Family, d.Release, err)
+			errs[i] = fmt.Errorf("advisories of %s %s: %w", d.Family, d.Release, err)
 		}
-		all = append(all, a)
+	}
+	if len(order) > 0 && !slices.Contains(errs, nil) {
+		if len(errs) == 1 {
+			return nil, errs[0]
+		}
+		return nil, errors.Join(errs...)
+	}
+	for i, d := range order {
+		if errs[i] != nil {
+			all[i] = s.unheard(d, releases[d.Family+" "+d.Release], errs[i])
+		}
 	}
 	if err := (shelf{s.Cache}).prune(shelfRoom); err != nil {
 		s.warn(newest[0].Image.Name, "old changelogs stay in the cache: "+err.Error())
 	}
 	return all, nil
 }
+
+// unheard is what is known of a release that could not be read: nothing.
+func (s Solver) unheard(d factory.Distro, images []LockedImage, why error) factory.Advisories {
+	a := factory.Advisories{Distro: d, Updated: s.Now().UTC().Truncate(time.Second), Missing: s.adapter(d).advised(images), List: []factory.Advisory{}}
+	s.warn(images[0].Image.Name, fmt.Sprintf("nothing is known of the %d packages of %s %s: %s", len(a.Missing), d.Family, d.Release, oneLineOf(why)))
+	return a
+}
+
+// oneLineOf is an error for a warning.
+func oneLineOf(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func (s Solver) warn(image, text string) {
 	s.Events.Emit(factory.Event{Kind: factory.Warned, Image: image, Step: factory.StepResolve, Message: text})
@@ -104,6 +130,13 @@ func (s apt) harvest(ctx context.Context, images []LockedImage) (factory.Advisor
 	}
 	a.List = historyOf(first.Distro, logs).advisories(logs)
 	return a, nil
+}
+
+func (s apt) advised(images []LockedImage) (names []string) {
+	for _, g := range newestOfSources(images) {
+		names = append(names, sourceOf(g[0]))
+	}
+	return names
 }
 
 // suites returns the archives of all images, once each, and what tells apt of them.

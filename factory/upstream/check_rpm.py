@@ -1,10 +1,12 @@
-"""check_rpm.py: what solve_dnf.py checks of packages: where they lie, what bytes they have, who signed them."""
+"""check_rpm.py: what solve_dnf.py checks of packages: where they lie, what bytes they have, who signed them, what they are."""
 import glob
 import hashlib
 import os
 import posixpath
 import subprocess
 import urllib.parse
+
+import rpm
 
 
 class BadKey(Exception):
@@ -35,14 +37,14 @@ def signatures(files, keys, work):
     """Has rpm check packages with the pinned keys and no others; yields (file, kind, text) of what is wrong."""
     if not files:
         return
-    rpm = ["rpmkeys"]
+    rpmkeys = ["rpmkeys"]
     for macro in ("_dbpath " + work + "/rpm", "_keyringpath " + work + "/rpm/keys", "_keyring rpmdb", "_pkgverify_level all"):
-        rpm += ["--define", macro]
+        rpmkeys += ["--define", macro]
     for name in sorted(glob.glob(os.path.join(keys, "*.asc"))):
-        done = subprocess.run(rpm + ["--import", name], capture_output=True, text=True, errors="replace")
+        done = subprocess.run(rpmkeys + ["--import", name], capture_output=True, text=True, errors="replace")
         if done.returncode:
             raise BadKey(os.path.basename(name), done.stdout + done.stderr)
-    done = subprocess.run(rpm + ["--checksig", "--verbose"] + list(files), stdout=subprocess.PIPE, text=True, errors="replace", env=dict(os.environ, LC_ALL="C"))
+    done = subprocess.run(rpmkeys + ["--checksig", "--verbose"] + list(files), stdout=subprocess.PIPE, text=True, errors="replace", env=dict(os.environ, LC_ALL="C"))
     said, current = {name: [] for name in files}, []
     for line in done.stdout.splitlines():
         if line.rstrip(":") in said and line.endswith(":"):
@@ -56,3 +58,16 @@ def signatures(files, keys, work):
             yield name, "signature", "\n".join(bad)
     if done.returncode and not any(l for lines in said.values() for l in lines if not l.endswith(": OK")):
         raise RuntimeError("rpmkeys ended with %d" % done.returncode)
+
+
+def headers(files, work):
+    """Yields (file, name-[epoch:]version-release.arch) as the headers say; the signatures were checked before."""
+    rpm.addMacro("_dbpath", work + "/rpm")
+    ts = rpm.TransactionSet()
+    ts.setKeyring(rpm.keyring())  # or it would look for this machine's
+    ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)
+    for name in files:
+        with open(name, "rb") as file:
+            h = ts.hdrFromFdno(file.fileno())
+        epoch = "%d:" % h["epoch"] if h["epoch"] else ""
+        yield name, "%s-%s%s-%s.%s" % (h["name"], epoch, h["version"], h["release"], h["arch"])

@@ -49,7 +49,7 @@ func (s dnf) solve(ctx context.Context, req Request) (factory.Lock, factory.Lock
 	if err != nil {
 		return fail(err)
 	}
-	states, err := repomds(res.Output, repos)
+	states, err := repomds(res.Output, repos, s.Now())
 	if err != nil {
 		return fail(err)
 	}
@@ -67,31 +67,31 @@ func (s dnf) solve(ctx context.Context, req Request) (factory.Lock, factory.Lock
 	return lock, change, s.remember(req, lock, yumRecords(repos, states))
 }
 
-// checked are the packages whose bytes and signatures need not be looked at again: the same keys vouched for them before.
-func checked(req Request) []string {
-	have := []string{}
+// checked are the packages whose bytes and signatures need not be looked at again, as SHA-256 → what they are: the same keys vouched
+// for them before.
+func checked(req Request) map[string]string {
+	have := map[string]string{}
 	if req.Old == nil || req.Old.Definition != req.Definition {
 		return have
 	}
 	for _, lp := range req.Old.Platforms {
 		for _, p := range lp.Packages {
-			have = append(have, p.SHA256.Hex())
+			have[p.SHA256.Hex()] = p.Name + "-" + p.Version + "." + p.Arch
 		}
 	}
-	slices.Sort(have)
-	return slices.Compact(have)
+	return have
 }
 
 // dnfRequest is what solve_dnf.py reads.
 type dnfRequest struct {
-	Ask        string        `json:"ask"`
-	Releasever string        `json:"releasever"`
-	PlatformID string        `json:"platformId"`
-	Include    []string      `json:"include"`
-	Exclude    []string      `json:"exclude"`
-	Modules    []string      `json:"modules"`
-	Have       []string      `json:"have"`
-	Platforms  []dnfPlatform `json:"platforms"`
+	Ask        string            `json:"ask"`
+	Releasever string            `json:"releasever"`
+	PlatformID string            `json:"platformId"`
+	Include    []string          `json:"include"`
+	Exclude    []string          `json:"exclude"`
+	Modules    []string          `json:"modules"`
+	Have       map[string]string `json:"have"`
+	Platforms  []dnfPlatform     `json:"platforms"`
 }
 
 type dnfPlatform struct {
@@ -111,10 +111,10 @@ type dnfRepository struct {
 }
 
 // ask runs solve_dnf.py: "lock", or "advisories", which only reads the repositories.
-func (s dnf) ask(ctx context.Context, what string, img factory.Image, repos []yum, have []string) (factory.StepResult, error) {
+func (s dnf) ask(ctx context.Context, what string, img factory.Image, repos []yum, have map[string]string) (factory.StepResult, error) {
 	r := dnfRequest{
 		Ask: what, Releasever: img.Distro.Version(), PlatformID: platformIDs[img.Distro.Family] + img.Distro.Release,
-		Include: list(img.Packages.Include), Exclude: list(img.Packages.Exclude), Modules: list(img.Packages.Modules), Have: list(have),
+		Include: list(img.Packages.Include), Exclude: list(img.Packages.Exclude), Modules: list(img.Packages.Modules), Have: have,
 	}
 	secrets := map[string]string{}
 	for _, y := range repos {

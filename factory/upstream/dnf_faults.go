@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,6 +62,9 @@ func (f dnfFault) problem(w dnfWord) error {
 		return f.unsigned(w, at)
 	case "changed":
 		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s: package %s is not the one that its metadata names", at, w.Package), Hint: inTheMiddle}
+	case "renamed":
+		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s: its metadata call a package %s, and by its signed header it is %s", at, w.Package, w.Text),
+			Hint: "somebody changed the metadata, which are not signed; ask the archive for metadata that are"}
 	case "outside":
 		return &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("%s: package %s lies outside the archive", at, w.Package), Hint: "set archives: " + y.ID + " in factory.yaml to a root that has all of it below"}
 	case "weak":
@@ -112,7 +116,7 @@ var dnfMeanings = []meaning{
 	{regexp.MustCompile(`checksum doesn't match|[Cc]hecksum error|Inconsistent server data|Maximum file size exceeded`), factory.ErrUnverified, "the file is not the one that its metadata names", inTheMiddle},
 	{regexp.MustCompile(`Status code: (401|403)\b|Curl error \((35|56|58|59)\).*(certificate|alert)|certificate required`), factory.ErrUnavailable, "the archive does not let us in", "it asks for a client certificate that is valid: look at entitlements in factory.yaml"},
 	{regexp.MustCompile(`Status code: (404|410)\b`), factory.ErrUnavailable, "it is not there", "the archive has moved on, or its URL in factory.yaml is wrong"},
-	{regexp.MustCompile(`Curl error \((51|60|77|83|91)\)`), factory.ErrUnverified, "the archive's own certificate does not hold", "entitlements in factory.yaml may name the authorities that issued it"},
+	{regexp.MustCompile(`Curl error \((51|60|77|83|91)\)`), factory.ErrUnverified, "the archive's own certificate does not hold", "the authorities of its certificate are not known here (ca in entitlements, or this machine's certificate store)"},
 	{regexp.MustCompile(`Curl error|Status code|mirrors were|[Tt]imeout|Cannot download`), factory.ErrUnavailable, "the archive does not answer", ""},
 	{regexp.MustCompile(`pars|XML|xml|primary`), factory.ErrUnavailable, "it cannot be read", inTheMiddle},
 }
@@ -229,12 +233,18 @@ func (f dnfFault) reason(text string) string {
 	return f.nameless(whatFor.ReplaceAllString(repoName.ReplaceAllString(lines[len(lines)-1], ""), ""))
 }
 
-// nameless replaces every URL by the path below its archive, and shortens.
+// nameless replaces every URL by the path below its archive, and the archives' hosts, and shortens.
 func (f dnfFault) nameless(text string) string {
 	for _, y := range f.repos {
 		text = strings.ReplaceAll(text, y.root+"/", "")
 	}
-	text = strings.Join(strings.Fields(anyURL.ReplaceAllString(text, "(an address)")), " ")
+	text = anyURL.ReplaceAllString(text, "(an address)")
+	for _, y := range f.repos {
+		if u, err := url.Parse(y.root); err == nil && u.Hostname() != "" {
+			text = regexp.MustCompile(`(?i)(^|[^\w.-])`+regexp.QuoteMeta(u.Hostname())+`($|[^\w-])`).ReplaceAllString(text, "${1}(its host)${2}")
+		}
+	}
+	text = strings.Join(strings.Fields(text), " ")
 	return text[:min(len(text), 300)]
 }
 

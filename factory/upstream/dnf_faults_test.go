@@ -122,12 +122,12 @@ func TestSolveOddMetadata(t *testing.T) {
 		"--checksum=sha1":                     inBaseos + "its checksums are weaker than sha256 (sha1)",
 		"--baseurl=http://elsewhere.invalid/": "lies outside the archive",
 	} {
-		if out, err := exec.Command("createrepo_c", "-q", "--no-database", args, dir).CombinedOutput(); err != nil {
+		if out, err := exec.Command("createrepo_c", "-q", "--no-database", "--revision=1762754400", args, dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		n.refused(factory.ErrUnverified, want)
 	}
-	if out, err := exec.Command("createrepo_c", "-q", "--no-database", "--checksum=sha512", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("createrepo_c", "-q", "--no-database", "--revision=1762754400", "--checksum=sha512", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	n.req.Image.Packages.Include = []string{"basesystem"}
@@ -168,13 +168,18 @@ func TestExplainDNF(t *testing.T) {
 		kind error
 		want string
 	}{
-		"disk":      {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"disk"}]`)}, factory.ErrUnavailable, "there is no space left where dnf works"},
-		"other":     {factory.StepResult{Exit: 10, Output: faults(`[{"kind":"sack","text":"http://a.invalid/x is odd"}]`)}, factory.ErrUnavailable, "dnf could not read the archives: (an address) is odd"},
-		"changed":   {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"changed","platform":"amd64","package":"a-1-1.x86_64"}]`)}, factory.ErrUnverified, "archive redhat-ubi baseos: package a-1-1.x86_64 is not the one"},
-		"damaged":   {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"signature","platform":"amd64","package":"a","text":"Payload SHA256 digest: BAD"}]`)}, factory.ErrUnverified, "package a is damaged"},
-		"bad":       {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"signature","platform":"amd64","package":"a","text":"V4 RSA/SHA256 Signature, key ID 0A1B2C3D: BAD"}]`)}, factory.ErrUnverified, "its signature by key 0a1b2c3d does not hold"},
-		"key":       {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"key","package":"00.asc","text":"error: too weak"},{"kind":"key","package":"07.asc"}]`)}, factory.ErrUnverified, "rpm does not accept the key in test.asc: error: too weak"},
-		"no words":  {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"metadata","platform":"amd64","text":"odd"},{"kind":"download","platform":"amd64","package":"a","text":"odd"},{"kind":"download","text":"odd"}]`)}, factory.ErrUnavailable, "archive redhat-ubi baseos: repomd.xml: dnf could not read it: odd"},
+		"disk":     {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"disk"}]`)}, factory.ErrUnavailable, "there is no space left where dnf works"},
+		"other":    {factory.StepResult{Exit: 10, Output: faults(`[{"kind":"sack","text":"http://a.invalid/x is odd"}]`)}, factory.ErrUnavailable, "dnf could not read the archives: (an address) is odd"},
+		"changed":  {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"changed","platform":"amd64","package":"a-1-1.x86_64"}]`)}, factory.ErrUnverified, "archive redhat-ubi baseos: package a-1-1.x86_64 is not the one"},
+		"damaged":  {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"signature","platform":"amd64","package":"a","text":"Payload SHA256 digest: BAD"}]`)}, factory.ErrUnverified, "package a is damaged"},
+		"bad":      {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"signature","platform":"amd64","package":"a","text":"V4 RSA/SHA256 Signature, key ID 0A1B2C3D: BAD"}]`)}, factory.ErrUnverified, "its signature by key 0a1b2c3d does not hold"},
+		"key":      {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"key","package":"00.asc","text":"error: too weak"},{"kind":"key","package":"07.asc"}]`)}, factory.ErrUnverified, "rpm does not accept the key in test.asc: error: too weak"},
+		"no words": {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"metadata","platform":"amd64","text":"odd"},{"kind":"download","platform":"amd64","package":"a","text":"odd"},{"kind":"download","text":"odd"}]`)}, factory.ErrUnavailable, "archive redhat-ubi baseos: repomd.xml: dnf could not read it: odd"},
+		"renamed":  {factory.StepResult{Exit: 12, Output: faults(`[{"kind":"renamed","platform":"amd64","package":"a-2-1.x86_64","text":"a-1-1.x86_64"}]`)}, factory.ErrUnverified, "archive redhat-ubi baseos: its metadata call a package a-2-1.x86_64, and by its signed header it is a-1-1.x86_64"},
+		"authorities": {factory.StepResult{Exit: 10, Output: faults(`[{"kind":"metadata","platform":"amd64","text":"Curl error (60): SSL peer certificate was not OK for archive.invalid"}]`)}, factory.ErrUnverified,
+			"(the authorities of its certificate are not known here (ca in entitlements, or this machine's certificate store))"},
+		"future": {factory.StepResult{Output: map[string][]byte{"repomd/amd64.0": []byte("<repomd><revision>2023.9</revision><data><timestamp>1606003201</timestamp></data></repomd>")}}, factory.ErrUnverified,
+			"archive redhat-ubi baseos: repodata/repomd.xml is of 2020-11-22T00:00:01Z, which is in the future"},
 		"no repomd": {factory.StepResult{}, factory.ErrUnverified, "archive redhat-ubi baseos has no repodata/repomd.xml"},
 		"odd repomd": {factory.StepResult{Output: map[string][]byte{"repomd/amd64.0": []byte("<repomd><revision>one</revision></repomd>")}}, factory.ErrUnavailable,
 			"archive redhat-ubi baseos: repodata/repomd.xml: neither its revision \"one\" nor its files"},

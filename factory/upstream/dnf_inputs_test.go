@@ -14,6 +14,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/tests/standin"
 )
 
 // standInImage is a definition of a Red Hat image, without an archive.
@@ -229,14 +230,14 @@ func TestHoldDNF(t *testing.T) {
 	} {
 		img := standInImage(t)
 		c.change(&img)
-		s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return day }, Runner: scripted{res: factory.StepResult{Output: out}}}
+		s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return standin.Published }, Runner: scripted{res: factory.StepResult{Output: out}}}
 		lock, _, err := s.Solve(t.Context(), Request{Image: img, Definition: factory.DigestOf(nil)})
 		if c.kind == nil && (err != nil || lock.Timestamp.Unix() != 1762754400+map[string]int64{"good": 0, "limits": 1}[name]) || c.kind != nil && (!errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v %v", name, lock.Timestamp, err)
 		}
 	}
 	out["result.json"] = []byte(`{"platforms":[{"name":"amd64"}]}`)
-	s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return day }, Runner: scripted{res: factory.StepResult{Output: out}}}
+	s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return standin.Published }, Runner: scripted{res: factory.StepResult{Output: out}}}
 	if _, _, err := s.Solve(t.Context(), Request{Image: standInImage(t)}); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "asks for no packages") {
 		t.Error(err)
 	}

@@ -2,44 +2,82 @@ package upstream
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// errata calls each with every security advisory of the repositories that have updateinfo, and reports which have.
-func errata(output map[string][]byte, repos []yum, each func(erratum)) (has []bool, err error) {
-	has = make([]bool, len(repos))
+// reading is what came of a repository's updateinfo.
+type reading struct {
+	has bool // it has one, and it was read
+	// What could not be read in it: how many advisories, the packages that they are about, and whether these cannot be told.
+	unread int
+	names  map[string]bool
+	opaque bool
+}
+
+// errata calls each with every security advisory of the repositories that have updateinfo, and reports what was read.
+func errata(output map[string][]byte, repos []yum, each func(erratum)) (all []reading, err error) {
+	all = make([]reading, len(repos))
 	for i, y := range repos {
 		b, ok := output["updateinfo/"+fileOf(repos, i)]
 		if !ok {
 			continue
 		}
-		if bad := parseUpdateinfo(b, each); bad != nil {
+		r := &all[i]
+		if bad := parseUpdateinfo(b, updateinfoLimits, func(e erratum) { r.note(e); each(e) }); bad != nil {
 			err = errors.Join(err, &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("archive %s: its updateinfo cannot be read", y), Cause: bad})
 			continue
 		}
-		has[i] = true
+		r.has = true
 	}
-	return has, err
+	return all, err
+}
+
+// unreadNames is how many names are kept apart; with more, it may be any package.
+const unreadNames = 10_000
+
+func (r *reading) note(e erratum) {
+	if len(e.unread) == 0 && !e.opaque {
+		return
+	}
+	r.unread++
+	r.opaque = r.opaque || e.opaque
+	if r.names == nil {
+		r.names = map[string]bool{}
+	}
+	for _, name := range e.unread {
+		if len(r.names) == unreadNames && !r.names[name] {
+			r.opaque = true
+			return
+		}
+		r.names[name] = true
+	}
+}
+
+func unreadErrata(y yum, n int) error {
+	return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("archive %s: %d security advisories in its updateinfo cannot be read", y, n)}
 }
 
 // ledger collects what fixes what, in the packages of some images.
 type ledger struct {
 	streams map[string][]string // package → module streams that images with it have enabled
 	fixed   map[ledgerKey]factory.Advisory
+	room    int
+	over    bool // there was more than room for
 }
+
+// ledgerRoom is how many advisories of one release are kept.
+const ledgerRoom = 1 << 20
 
 type ledgerKey struct{ name, module, vulnerability string }
 
-func newLedger(images []LockedImage) ledger {
-	l := ledger{map[string][]string{}, map[ledgerKey]factory.Advisory{}}
+func newLedger(images []LockedImage) *ledger {
+	l := &ledger{streams: map[string][]string{}, fixed: map[ledgerKey]factory.Advisory{}, room: ledgerRoom}
 	for _, i := range images {
 		for _, lp := range i.Lock.Platforms {
 			for _, p := range lp.Packages {
@@ -50,8 +88,9 @@ func newLedger(images []LockedImage) ledger {
 	return l
 }
 
-// add takes an erratum. Of several that fix the same, the highest version counts: a second fix says that the first was not whole.
-func (l ledger) add(e erratum) {
+// add takes an erratum. Of several that fix the same, the highest version counts: a second fix says that the first was not whole. Its
+// date is the first's, for whoever is bound to a time has known since then.
+func (l *ledger) add(e erratum) {
 	for _, f := range e.fixes {
 		streams, wanted := l.streams[f.name]
 		if !wanted || f.module != "" && !slices.Contains(streams, f.module) {
@@ -59,110 +98,31 @@ func (l ledger) add(e erratum) {
 		}
 		for _, a := range e.brings(f) {
 			key := ledgerKey{f.name, f.module, a.Vulnerability}
-			if old, ok := l.fixed[key]; !ok || cmp.Or(compareEVR(a.Fixed, old.Fixed), cmp.Compare(old.ID, a.ID)) > 0 {
-				l.fixed[key] = a
+			old, ok := l.fixed[key]
+			if !ok && len(l.fixed) == l.room {
+				l.over = true
+				return
 			}
+			since := oldest(old.Date, a.Date)
+			if ok && cmp.Or(compareEVR(a.Fixed, old.Fixed), cmp.Compare(old.ID, a.ID)) <= 0 {
+				a = old
+			}
+			a.Date = since
+			l.fixed[key] = a
 		}
 	}
 }
 
 // advisories returns what was added, sorted.
-func (l ledger) advisories() []factory.Advisory {
+func (l *ledger) advisories() []factory.Advisory {
 	all := slices.AppendSeq([]factory.Advisory{}, maps.Values(l.fixed))
 	slices.SortFunc(all, compareAdvisories)
 	return all
 }
 
-// harvest reads the updateinfo of the repositories of a release's images.
-func (s dnf) harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error) {
-	first := images[0].Image
-	a := factory.Advisories{Distro: first.Distro}
-	all := newLedger(images)
-	has := map[string]bool{} // "archive repository" has updateinfo
-	var why error
-	for _, group := range alike(images) {
-		repos, err := yums(group, s.Archives)
-		if err == nil {
-			_, err = pinnedKeys(group, s.Now())
-		}
-		if err == nil {
-			err = s.locate(ctx, repos)
-		}
-		if err != nil {
-			return a, err
-		}
-		res, err := s.ask(ctx, "advisories", group, repos, nil)
-		if err != nil {
-			return a, err
-		}
-		states, err := repomds(res.Output, repos)
-		if err != nil {
-			return a, err
-		}
-		found, err := errata(res.Output, repos, all.add)
-		why = errors.Join(why, err)
-		for i, y := range repos {
-			if found[i] {
-				has[y.String()] = true
-				a.Updated = oldest(a.Updated, states[i].Date)
-			}
-		}
-	}
-	return s.reap(a, images, all, has, why)
-}
-
-// reap says of which packages something is known.
-func (s dnf) reap(a factory.Advisories, images []LockedImage, all ledger, has map[string]bool, why error) (factory.Advisories, error) {
-	known := map[string]bool{}
-	for _, i := range images {
-		for _, lp := range i.Lock.Platforms {
-			for _, p := range lp.Packages {
-				known[p.Name] = known[p.Name] || has[p.Archive+" "+p.Repository]
-			}
-		}
-	}
-	for name, ok := range known {
-		if ok {
-			a.Known = append(a.Known, name)
-		} else {
-			a.Missing = append(a.Missing, name)
-		}
-	}
-	slices.Sort(a.Known)
-	slices.Sort(a.Missing)
-	a.Sources, a.List = len(a.Known), all.advisories()
-	if a.Sources == 0 {
-		return a, cmp.Or(why, error(&factory.Problem{Kind: factory.ErrUnavailable, What: "no repository has updateinfo"}))
-	}
-	if why != nil || len(a.Missing) > 0 {
-		text := fmt.Sprintf("the advisories of %s %s lack %d of %d packages (%s)", a.Distro.Family, a.Distro.Release, len(a.Missing), len(known), strings.Join(a.Missing, ", "))
-		if why != nil {
-			text += ": " + why.Error()
-		}
-		s.warn(images[0].Image.Name, text)
-	}
-	return a, nil
-}
-
-// alike returns one image for each set of repositories, platforms and keys that some of the images have, so that each is read once.
-func alike(images []LockedImage) (all []factory.Image) {
-	for _, l := range images {
-		if !slices.ContainsFunc(all, func(i factory.Image) bool {
-			return i.Distro == l.Image.Distro && slices.Equal(i.Keys, l.Image.Keys) && slices.Equal(i.Platforms, l.Image.Platforms) &&
-				slices.EqualFunc(i.Archives, l.Image.Archives, sameRepository)
-		}) {
-			all = append(all, l.Image)
-		}
-	}
-	return all
-}
-
-func sameRepository(a, b factory.Archive) bool {
-	return a.ID == b.ID && a.Suite == b.Suite && a.Path == b.Path && a.MirrorList == b.MirrorList && a.UnsignedMetadata == b.UnsignedMetadata
-}
-
+// oldest is the earlier of two times, as far as they are known.
 func oldest(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
@@ -180,11 +140,11 @@ func nameErrata(req Request, repos []yum, output map[string][]byte, change *fact
 		return nil
 	}
 	streams := req.Image.Packages.Modules
-	_, err := errata(output, repos, func(e erratum) {
+	readings, err := errata(output, repos, func(e erratum) {
 		for _, f := range e.fixes {
 			for _, i := range moved[f.name] {
 				c := &change.Packages[i]
-				if f.module != "" && !slices.Contains(streams, f.module) || compareEVR(f.evr, c.Old) <= 0 || compareEVR(f.evr, c.New) > 0 {
+				if f.module != "" && !slices.Contains(streams, f.module) || compareEVR(f.evr, c.Old) <= 0 || compareEVR(f.evr, c.New) > 0 || len(change.Advisories) >= ledgerRoom {
 					continue
 				}
 				c.CVEs = append(c.CVEs, e.cves...)
@@ -192,6 +152,11 @@ func nameErrata(req Request, repos []yum, output map[string][]byte, change *fact
 			}
 		}
 	})
+	for i, r := range readings {
+		if r.unread > 0 {
+			err = errors.Join(err, unreadErrata(repos[i], r.unread))
+		}
+	}
 	for i := range change.Packages {
 		slices.Sort(change.Packages[i].CVEs)
 		change.Packages[i].CVEs = slices.Compact(change.Packages[i].CVEs)

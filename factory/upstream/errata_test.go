@@ -55,7 +55,14 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	l := newLedger([]LockedImage{locked(nil, "aa")})
+	l.room = 1
 	l.add(nameless)
+	if l.add(nameless); l.over {
+		t.Error("there is room for what is there")
+	}
+	if l.add(late); !l.over || len(l.fixed) != 1 {
+		t.Errorf("%+v", l)
+	}
 	if a := l.advisories()[0]; a != (factory.Advisory{Source: "aa", Vulnerability: "A-3", Fixed: "1-1", Date: day, Title: "t", ID: "A-3", Severity: factory.Low}) {
 		t.Errorf("%+v", a)
 	}
@@ -117,7 +124,7 @@ func TestAdvisoriesRPM(t *testing.T) {
 	for i, n := range []*standIn{al, rhel} {
 		a := all[i]
 		of := slices.DeleteFunc(slices.Clone(a.List), func(a factory.Advisory) bool { return a.Source != "openssl-libs" })
-		if len(of) != 2 || !a.Updated.Equal(standin.Published.AddDate(0, 0, 1)) || a.Sources != len(a.Known) || !slices.Contains(a.Known, "openssl-libs") {
+		if len(of) != 2 || !a.Updated.Equal(rhel.s.Now()) || a.Sources != len(a.Known) || !slices.Contains(a.Known, "openssl-libs") {
 			t.Fatalf("%+v", a)
 		}
 		fixed, err := n.Files("openssl-libs")
@@ -148,17 +155,19 @@ func TestAdvisoriesRPMFaults(t *testing.T) {
 		kind   error
 		want   string
 	}{
-		"no archive":      {func(s *Solver, _ map[string][]byte) { s.Archives = nil }, factory.ErrInvalid, "advisories of redhat 9: nothing says where archive redhat-ubi is"},
-		"no runner":       {func(s *Solver, _ map[string][]byte) { s.Runner = scripted{err: factory.ErrBusy} }, factory.ErrBusy, ""},
-		"no repomd":       {func(_ *Solver, out map[string][]byte) { delete(out, "repomd/amd64.1") }, factory.ErrUnverified, "archive redhat-ubi appstream has no repodata/repomd.xml"},
-		"no updateinfo":   {func(_ *Solver, out map[string][]byte) { delete(out, "updateinfo/amd64.0") }, factory.ErrUnavailable, "no repository has updateinfo"},
+		"no archive": {func(s *Solver, _ map[string][]byte) { s.Archives = nil }, factory.ErrInvalid, "advisories of redhat 9: nothing says where archive redhat-ubi is"},
+		"no runner":  {func(s *Solver, _ map[string][]byte) { s.Runner = scripted{err: factory.ErrBusy} }, factory.ErrBusy, ""},
+		"no repomd":  {func(_ *Solver, out map[string][]byte) { delete(out, "repomd/amd64.1") }, factory.ErrUnverified, "archive redhat-ubi appstream has no repodata/repomd.xml"},
+		"future": {func(_ *Solver, out map[string][]byte) {
+			out["repomd/amd64.1"] = []byte("<repomd><revision>1862754400</revision></repomd>")
+		}, factory.ErrUnverified, "archive redhat-ubi appstream: repodata/repomd.xml is of 2029-01-10T15:46:40Z, which is in the future"},
 		"bad updateinfo":  {func(_ *Solver, out map[string][]byte) { out["updateinfo/amd64.0"] = nil }, factory.ErrUnavailable, "archive redhat-ubi baseos: its updateinfo cannot be read"},
 		"one of two":      {func(*Solver, map[string][]byte) {}, nil, "lack 1 of 2 packages (bb)"},
 		"one of two, bad": {func(_ *Solver, out map[string][]byte) { out["updateinfo/amd64.1"] = nil }, nil, "(bb): archive redhat-ubi appstream: its updateinfo cannot be read"},
 	} {
 		out := good()
 		var warned []string
-		s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return day }, Runner: scripted{res: factory.StepResult{Output: out}},
+		s := Solver{Archives: map[string]string{"redhat-ubi": "http://archive.invalid"}, Now: func() time.Time { return standin.Published }, Runner: scripted{res: factory.StepResult{Output: out}},
 			Events: func(e factory.Event) { warned = append(warned, e.Message) }}
 		c.change(&s, out)
 		all, err := s.Advisories(t.Context(), []LockedImage{{img, lock}})
@@ -168,7 +177,7 @@ func TestAdvisoriesRPMFaults(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || !slices.Equal(all[0].Known, []string{"aa"}) || !slices.Equal(all[0].Missing, []string{"bb"}) || all[0].Updated.Unix() != 1762754400 || all[0].List == nil {
+		if err != nil || !slices.Equal(all[0].Known, []string{"aa"}) || !slices.Equal(all[0].Missing, []string{"bb"}) || !all[0].Updated.Equal(standin.Published) || all[0].List == nil {
 			t.Errorf("%s: %+v %v", name, all, err)
 		}
 		if len(warned) != 1 || !strings.Contains(warned[0], c.want) {

@@ -124,22 +124,48 @@ func (s Solver) clientOf(id string) (*http.Client, error) {
 			return bad(fmt.Errorf("%s holds no certificates", e.CA))
 		}
 	}
-	c.Transport = transport
+	c.Transport, c.CheckRedirect = transport, staySecure(c.CheckRedirect)
 	return &c, nil
 }
 
 // nameless is a network error without the host that it is about.
 func nameless(err error) error {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return errBadCertificate
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return errBadCertificate
+	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	if o, ok := errors.AsType[*net.OpError](err); ok {
+	for o, ok := errors.AsType[*net.OpError](err); ok; o, ok = errors.AsType[*net.OpError](err) { // a proxy's is in another
 		err = o.Err
 	}
 	if d, ok := errors.AsType[*net.DNSError](err); ok {
 		err = errors.New(d.Err)
 	}
 	return err
+}
+
+var (
+	errBadCertificate = errors.New("its own certificate does not hold: the authorities of it are not known here, or it is another's")
+	errPlain          = errors.New("it leads from https to http")
+)
+
+// staySecure follows redirects as [http.Client] does, but not to where everybody could listen.
+func staySecure(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(req *http.Request, via []*http.Request) error {
+		switch {
+		case via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https":
+			return errPlain
+		case next != nil:
+			return next(req, via)
+		case len(via) >= 10:
+			return errors.New("it redirects for ever")
+		}
+		return nil
+	}
 }
 
 // distinct drops errors that say the same, as those of several platforms do.

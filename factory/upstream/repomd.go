@@ -11,6 +11,9 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
+// clockDrift is how far the clocks of an archive and of this machine may be apart.
+const clockDrift = 24 * time.Hour
+
 // repomdState is a repository's repomd.xml as dnf read it.
 type repomdState struct {
 	Date   time.Time
@@ -18,7 +21,7 @@ type repomdState struct {
 }
 
 // repomds reads the repomd.xml of every repository.
-func repomds(output map[string][]byte, repos []yum) ([]repomdState, error) {
+func repomds(output map[string][]byte, repos []yum, now time.Time) ([]repomdState, error) {
 	all := make([]repomdState, len(repos))
 	for i, y := range repos {
 		b, ok := output["repomd/"+fileOf(repos, i)]
@@ -28,6 +31,10 @@ func repomds(output map[string][]byte, repos []yum) ([]repomdState, error) {
 		date, err := parseRepomd(b)
 		if err != nil {
 			return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "archive " + y.String(), Cause: err}
+		}
+		if date.After(now.Add(clockDrift)) { // or every later state would look like an old one
+			return nil, &factory.Problem{Kind: factory.ErrUnverified, What: fmt.Sprintf("archive %s: %s is of %s, which is in the future", y, repomdFile, instant(date)),
+				Hint: "look at this machine's clock; if it is right, tell whoever runs the archive"}
 		}
 		all[i] = repomdState{date, factory.DigestOf(b)}
 	}

@@ -2,7 +2,8 @@
 
 IN has request.json and keys/*.asc; SECRETS has ARCHIVE/{cert,key,ca}.pem of archives that ask for a client certificate.
 OUT gets result.json, and of every repository what dnf verified: repomd/PLATFORM.N and updateinfo/PLATFORM.N; or faults.json.
-Every package that the request does not say to have is fetched and checked before the result is written.
+Every package that the request does not say to have is fetched and checked before the result is written; what metadata say of one
+is what its signed header says, or what the lock said when that was compared.
 Exit: 10 metadata, 11 no solution, 12 packages.
 """
 import glob
@@ -23,6 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check_rpm  # noqa: E402: it lies beside this file
 
 METADATA, SOLUTION, PACKAGES = 10, 11, 12
+UPDATEINFO = (64 << 20) + 1  # bytes; one more than the factory reads
 ROOM = 1 << 20  # bytes; with less there is no telling what else went wrong
 STRONG = ("sha256", "sha384", "sha512")
 
@@ -129,7 +131,8 @@ class Platform:
         shutil.copyfile(repomd, os.path.join(self.out, "repomd", name))
         updateinfo = repo.get_metadata_path("updateinfo")
         if updateinfo:
-            shutil.copyfile(updateinfo, os.path.join(self.out, "updateinfo", name))
+            with open(updateinfo, "rb") as file, open(os.path.join(self.out, "updateinfo", name), "wb") as copy:
+                copy.write(file.read(UPDATEINFO))
         types = {e.get("type") for e in xml.parse(repomd).getroot().findall("{*}data/{*}checksum")}
         weak = sorted(str(t) for t in types if t not in STRONG)
         return [self.at(i, "weak", ", ".join(weak))] if weak or not types else []
@@ -225,14 +228,19 @@ class Platform:
         return by
 
     def fetch(self, packages, offers, have):
-        """Fetches the packages whose checksum is not in have, checks every byte and signature, and removes them again."""
+        """Fetches the packages whose checksum is not in have, checks every byte, signature and name, and removes them again."""
+        faults, files = [], {}
+        for p, o in zip(packages, offers):
+            if have.get(o["sha256"], self.known(o)) != self.known(o):
+                faults.append(self.at(o["repository"], "renamed", have[o["sha256"]], package=self.known(o)))
+        if faults:
+            raise Faults(PACKAGES, faults)
         new = [(p, o) for p, o in zip(packages, offers) if not o["sha256"] or o["sha256"] not in have]
         refusals = Refusals()
         try:
             self.base.download_packages([p for p, _ in new], refusals)
         except dnf.exceptions.DownloadError as e:
             raise Faults(PACKAGES, self.lost(e, {str(p): o for p, o in new}, refusals.why))
-        faults, files = [], {}
         for p, o in new:
             kind, sum = p.chksum
             size, digests = check_rpm.digest(p.localPkg(), hawkey.chksum_name(kind), "sha256")
@@ -249,9 +257,19 @@ class Platform:
             raise Faults(PACKAGES, [fault("key", e.args[1], package=e.args[0])])
         if faults:
             raise Faults(PACKAGES, faults)
-        have.update(o["sha256"] for o in offers)
+        for name, header in check_rpm.headers(files, self.work):
+            p, o = files[name]
+            if header != self.known(o):
+                faults.append(self.at(o["repository"], "renamed", header, package=self.known(o)))
+        if faults:
+            raise Faults(PACKAGES, faults)
+        have.update((o["sha256"], self.known(o)) for o in offers)
         for name in files:
             os.remove(name)
+
+    @staticmethod
+    def known(o):
+        return "%s-%s.%s" % (o["name"], o["version"], o["arch"])
 
     def lost(self, e, offers, why):
         faults = []
@@ -263,7 +281,7 @@ class Platform:
 
 
 def lock(request, platforms):
-    have, result = set(request["have"]), []
+    have, result = dict(request["have"]), []
     for p in platforms:
         p.load()
     for p in platforms:

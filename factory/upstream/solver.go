@@ -56,6 +56,8 @@ type adapter interface {
 	solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error)
 	current(ctx context.Context, req Request) (bool, error)
 	harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error)
+	// advised names the packages that advisories are about, in factory.Advisory.Source's sense, sorted.
+	advised(images []LockedImage) []string
 }
 
 func (s Solver) adapter(d factory.Distro) adapter {

@@ -40,15 +40,18 @@ const sampleUpdateinfo = `<?xml version="1.0" encoding="UTF-8"?>
 `
 
 func readErrata(b []byte) (all []erratum, err error) {
-	err = parseUpdateinfo(b, func(e erratum) { all = append(all, e) })
+	err = parseUpdateinfo(b, updateinfoLimits, func(e erratum) { all = append(all, e) })
 	return all, err
 }
 
 func TestParseUpdateinfo(t *testing.T) {
 	t.Parallel()
 	all, err := readErrata([]byte(sampleUpdateinfo))
-	if err != nil || len(all) != 2 {
+	if err != nil || len(all) != 3 {
 		t.Fatalf("%+v %v", all, err)
+	}
+	if e := all[2]; e.id != "" || !e.opaque || len(e.fixes) != 0 || !all[0].opaque || all[1].opaque {
+		t.Errorf("%+v", all)
 	}
 	e := all[0]
 	if e.id != "RHSA-2025:1" || e.title != "Important: aa security update" || e.severity != factory.High || !e.issued.Equal(time.Date(2025, 11, 11, 6, 0, 0, 0, time.UTC)) {
@@ -91,13 +94,14 @@ func TestParseUpdateinfoCompressed(t *testing.T) {
 	_, _ = x.Write([]byte(sampleUpdateinfo))
 	_ = x.Close()
 	packed["xz"] = bytes.Clone(b.Bytes())
+	packed["xz of several blocks"] = xzText(t, sampleUpdateinfo, 300)
 	bzip2 := exec.Command("bzip2")
 	bzip2.Stdin = strings.NewReader(sampleUpdateinfo)
 	if packed["bzip2"], err = bzip2.Output(); err != nil {
 		delete(packed, "bzip2") // this machine has none
 	}
 	for name, b := range packed {
-		if all, err := readErrata(b); err != nil || len(all) != 2 {
+		if all, err := readErrata(b); err != nil || len(all) != 3 {
 			t.Errorf("%s: %d %v", name, len(all), err)
 		}
 		if _, err := readErrata(b[:len(b)/2]); err == nil {
@@ -123,10 +127,11 @@ func FuzzParseUpdateinfo(f *testing.F) {
 	f.Add([]byte("<updates><update type='security'><id>A-1</id></update></updates>"))
 	f.Add([]byte("\x28\xb5\x2f\xfd"))
 	f.Add([]byte("BZh9"))
+	f.Add(xzText(f, "<updates/>", 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		all, _ := readErrata(b)
 		for _, e := range all {
-			if !advisoryTag.MatchString(e.id) || strings.ContainsAny(e.title, "\n\x1b") {
+			if e.id == "" && len(e.fixes) > 0 || e.id != "" && !advisoryTag.MatchString(e.id) || strings.ContainsAny(e.title, "\n\x1b") {
 				t.Errorf("%+v", e)
 			}
 			for _, f := range e.fixes {
