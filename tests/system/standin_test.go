@@ -153,8 +153,8 @@ func TestStandIns(t *testing.T) {
 	})
 	t.Run("security update", func(t *testing.T) { y.update(t, releases) })
 	t.Run("modules and obsoletes", func(t *testing.T) { y.moduleAndObsoletes(t) })
-	t.Run("moved between lock and build", func(t *testing.T) { y.movedAfterLock(t) })
 	t.Run("attacks", func(t *testing.T) { y.attacks(t) })
+	t.Run("moved between lock and build", func(t *testing.T) { y.movedAfterLock(t) })
 }
 
 // evidenceOf holds what is known of a release against what the stand-in is.
