@@ -13,13 +13,23 @@ const (
 
 // Image is a definition: everything a person decides about an image, read from baseimages/<name>/.
 type Image struct {
-	Name      string    `json:"name"`
-	Kind      Kind      `json:"kind"`
-	Summary   string    `json:"summary"`
-	Owner     Owner     `json:"owner"`
-	Distro    Distro    `json:"distro"`
-	EndOfLife Date      `json:"endOfLife"`
-	Archives  []Archive `json:"archives"`
+	Name    string `json:"name"`
+	Kind    Kind   `json:"kind"`
+	Summary string `json:"summary"`
+	Owner   Owner  `json:"owner"`
+	// From is the image that this one is built on; empty = it is made of packages alone. What a child's own definition does not
+	// say, it has from its parent.
+	From string `json:"from,omitempty"`
+	// Only, in a child, are the packages of its parent that it keeps; nothing else of the parent stays, and no layer is shared.
+	// Empty = the child is the whole parent, and its layers lie on the parent's.
+	Only []string `json:"only,omitempty"`
+	// Files are put into a child after its packages.
+	Files []AddedFile `json:"files,omitempty"`
+	// Dockerfile, in a child, is a file of its folder that builds it on the parent, without network; empty = none.
+	Dockerfile string    `json:"dockerfile,omitempty"`
+	Distro     Distro    `json:"distro"`
+	EndOfLife  Date      `json:"endOfLife"`
+	Archives   []Archive `json:"archives"`
 	// Keyring is the file below /usr/share/keyrings in the toolbox whose keys must have signed every archive; Deb only.
 	Keyring string `json:"keyring"`
 	// Keys are those whose signature every package must have, and every repository's metadata unless its archive says
@@ -101,6 +111,15 @@ type Packages struct {
 	// there are no KeepPaths.
 	OmitPaths []string `json:"omitPaths,omitempty"`
 	KeepPaths []string `json:"keepPaths,omitempty"`
+}
+
+// AddedFile is a file of the definition's folder that a child image gets.
+type AddedFile struct {
+	Path   string `json:"path"`   // absolute, in the image
+	Source string `json:"source"` // below the image's folder: files/motd
+	Mode   uint32 `json:"mode"`   // permission bits
+	Owner  string `json:"owner"`  // uid:gid
+	Data   []byte `json:"-"`      // its content
 }
 
 // User is an account that the image ships.

@@ -16,6 +16,7 @@ const (
 	Rescan  Action = "rescan" // kept, and looked at again with today's vulnerability data
 	Skip    Action = "skip"   // not set up where this runs; the reason says what is missing
 	Yield   Action = "yield"  // left to the next run, because somebody needs the factory at once; the reason says who
+	Hold    Action = "hold"   // not tried: its parent failed, or its own back-off after failures is not over; the reason says which
 	Fail    Action = "fail"   // its inputs could not be read or locked; the reason says why
 )
 
@@ -27,6 +28,8 @@ type Job struct {
 	Wave   int    `json:"wave"` // 0 = first; a child's wave is after its parent's
 	Env    Env    `json:"env"`
 	Source Source `json:"source"`
+	// Parent is the release that a child is built on; nil = the image has no parent, or the parent is made in this very run.
+	Parent *Base `json:"parent,omitempty"`
 	// Err is why, for an action of Fail.
 	Err error `json:"-"`
 	// Refresh is set when the inputs are unchanged and only the age asks for a rebuild: the digest must come out
@@ -35,6 +38,18 @@ type Job struct {
 	// Supersedes is the id of the release that this one replaces.
 	Supersedes string `json:"supersedes,omitempty"`
 }
+
+// Base is the release that an image is built on.
+type Base struct {
+	Image      string `json:"image"`
+	Release    string `json:"release"`    // its id
+	Repository string `json:"repository"` // registry host and path
+	Digest     Digest `json:"digest"`     // of its index
+	Tag        Tag    `json:"tag"`
+}
+
+// Ref returns repository@digest.
+func (b Base) Ref() string { return b.Repository + "@" + string(b.Digest) }
 
 // Source says which commit made an image's inputs.
 type Source struct {

@@ -27,10 +27,18 @@ type Lock struct {
 	// of the archives' Release files, or of the repositories' metadata, when this set was first seen.
 	Timestamp time.Time `json:"timestamp"`
 	// Digest pins the image that this lock makes; only the toolbox has one.
-	Digest    Digest            `json:"digest,omitempty"`
+	Digest Digest `json:"digest,omitempty"`
+	// Parent is whose packages these contain; only a child has one.
+	Parent    *LockedParent     `json:"parent,omitempty"`
 	Tools     map[string]Digest `json:"tools,omitempty"` // toolbox → image digest
 	Roles     map[string]Digest `json:"roles,omitempty"` // role → content digest
 	Platforms []LockedPlatform  `json:"platforms"`
+}
+
+// LockedParent names the lock that a child's lock extends.
+type LockedParent struct {
+	Image string `json:"image"`
+	Lock  Digest `json:"lock"` // of the parent's lock.json
 }
 
 // LockedPlatform is the package set of one platform, sorted by name.

@@ -15,6 +15,11 @@ type Release struct {
 	Created    time.Time `json:"created"` // UTC
 	Run        string    `json:"run"`
 	Supersedes string    `json:"supersedes,omitempty"` // id of the release before it
+	// Parent is the release that it is built on; nil = it is made of packages alone.
+	Parent *Base `json:"parent,omitempty"`
+	// Cause names the trigger of ours that made somebody ask for this release; empty = none did. A dependent whose trigger it was
+	// is not told of it.
+	Cause string `json:"cause,omitempty"`
 
 	Artifact   Artifact         `json:"artifact"`
 	Lock       Lock             `json:"lock"`
