@@ -111,4 +111,15 @@ type Told struct {
 	Answer string // for people
 	URL    string // where to see what came of it; empty = the server does not say
 	Done   bool   // nothing was to be done: the dependent has the digest already
+	// RetryAfter is, with an error, how long the server asked to be left alone; 0 = it did not say.
+	RetryAfter time.Duration
+}
+
+// Notice is a trigger with everything that its dependent is told.
+type Notice struct {
+	Trigger   Trigger
+	Dependent Dependent
+	Before    string          // repository@digest of what was in force in the environment before; empty = nothing
+	Packages  []PackageChange // since then
+	Fixed     []string        // vulnerabilities that the one before has and this one has not, sorted
 }
