@@ -50,7 +50,8 @@ type StepTime struct {
 // Run is one invocation that did work.
 type Run struct {
 	ID       string     `json:"id"`
-	Command  string     `json:"command"` // nightly, build
+	Command  string     `json:"command"`       // nightly, build
+	Env      Env        `json:"env,omitempty"` // that its releases are for; empty = it was not noted, by an older factory
 	Host     string     `json:"host"`
 	PID      int        `json:"pid"`
 	Started  time.Time  `json:"started"`

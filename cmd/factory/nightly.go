@@ -161,7 +161,7 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	if err != nil {
 		return err
 	}
-	run := factory.Run{ID: c.newID(), Command: name, Host: hostname(), PID: os.Getpid(), Started: c.w.Now().UTC(), State: factory.Running}
+	run := factory.Run{ID: c.newID(), Command: name, Env: c.cfg.Env, Host: hostname(), PID: os.Getpid(), Started: c.w.Now().UTC(), State: factory.Running}
 	lease, err := db.Acquire(ctx, leaseName, storeHolder(run), leaseTTL)
 	if err != nil {
 		return err

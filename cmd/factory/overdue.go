@@ -26,43 +26,63 @@ type overdue struct {
 // look is what nights did with one image.
 type look struct {
 	well   time.Time // when the newest night began that rebuilt, kept or rescanned it
+	unsaid bool      // that night noted no environment
 	failed *factory.RunJob
 	at     time.Time // when the night began that failed with it
 }
 
-// overdue lists the images that are in force in the environment, or nowhere yet, and that no night has looked at with success for so
-// long. Images that are not set up here are none of a night's business.
-func (c *command) overdue(ctx context.Context, set definition.Set, v view, age time.Duration) ([]overdue, error) {
+// overdue notes the images that are in force in the environment, or nowhere yet, and that no night of it has looked at with success for
+// so long; and of the others, for which a night counted that noted no environment. Images that are not set up here are none of a
+// night's business.
+func (c *command) overdue(ctx context.Context, set definition.Set, v *view, age time.Duration) error {
 	unset, err := c.unset(ctx, set, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	db, err := c.store(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	runs, err := db.Runs(ctx, nightsToLookAt)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	nights := looks(runs, v.At)
-	late := []overdue{}
+	nights := looks(runs, v.At, v.homes(c.cfg.Env))
+	v.Overdue = []overdue{}
 	for _, name := range v.expected(set, c.cfg.Env) {
 		l := nights[name]
-		if unset[name] != "" || !l.well.IsZero() && v.At.Sub(l.well) <= age {
+		if unset[name] != "" {
+			continue
+		}
+		if !l.well.IsZero() && v.At.Sub(l.well) <= age {
+			if l.unsaid {
+				v.Unsaid = append(v.Unsaid, name)
+			}
 			continue
 		}
 		o := overdue{Image: name, Env: c.cfg.Env, Why: l.why(v.At)}
 		if !l.well.IsZero() {
 			o.Looked = &l.well
 		}
-		late = append(late, o)
+		v.Overdue = append(v.Overdue, o)
 	}
-	return late, nil
+	if len(v.Unsaid) > 0 {
+		c.say("taken for a night of %s, because it did not note its environment: the last one of %s", c.cfg.Env, strings.Join(v.Unsaid, ", "))
+	}
+	return nil
 }
 
-// looks reads what nights did, newest first. A night from the future says nothing: a clock moved.
-func looks(runs []factory.Run, now time.Time) map[string]look {
+// homes says of which environments a night counts for an image in env: of env itself, and of the one that it was promoted from.
+// A night that noted none may have been any.
+func (v view) homes(env factory.Env) func(image string, of factory.Env) bool {
+	return func(image string, of factory.Env) bool {
+		return of == "" || of == env ||
+			slices.ContainsFunc(v.Images, func(i imageView) bool { return i.Image == image && i.Env == env && i.made == of })
+	}
+}
+
+// looks reads what nights did that count, newest first. A night from the future says nothing: a clock moved.
+func looks(runs []factory.Run, now time.Time, counts func(image string, of factory.Env) bool) map[string]look {
 	all := map[string]look{}
 	for _, r := range runs {
 		if r.Command != "nightly" || r.Started.After(now) {
@@ -71,13 +91,13 @@ func looks(runs []factory.Run, now time.Time) map[string]look {
 		for _, j := range r.Jobs {
 			l := all[j.Image]
 			switch {
-			case !l.well.IsZero() || j.Action == factory.Skip:
+			case !l.well.IsZero() || j.Action == factory.Skip || !counts(j.Image, r.Env):
 			case j.Error != "" || j.Action == factory.Fail:
 				if l.failed == nil {
 					l.failed, l.at = &j, r.Started
 				}
 			default:
-				l.well = r.Started
+				l.well, l.unsaid = r.Started, r.Env == ""
 			}
 			all[j.Image] = l
 		}
@@ -107,6 +127,9 @@ func (l look) why(now time.Time) string {
 	text := "no night has ever looked at it with success"
 	if !l.well.IsZero() {
 		text = "the last night that looked at it with success was " + ago(now, l.well)
+	}
+	if l.unsaid {
+		text += ", of which environment was not noted"
 	}
 	if l.failed != nil {
 		text += fmt.Sprintf("; the newest one, %s, failed: %s", ago(now, l.at), firstLine(l.failed.Error))

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +72,7 @@ func TestSkippedIsNotLookedAt(t *testing.T) {
 		{Command: "nightly", Started: now.Add(-day), Jobs: []factory.RunJob{{Image: "a", Action: factory.Keep}, {Image: "b", Action: factory.Rebuild, Error: "no"}, {Image: "c", Action: factory.Keep}}},
 		{Command: "nightly", Started: now.Add(-2 * day), Jobs: []factory.RunJob{{Image: "b", Action: factory.Rescan}}},
 	}
-	got := looks(runs, now)
+	got := looks(runs, now, view{}.homes(factory.Dev))
 	for image, want := range map[string]time.Duration{"a": day, "b": 2 * day, "c": 0} {
 		if at := got[image].well; !at.Equal(now.Add(-want)) {
 			t.Errorf("%s: looked at %v before", image, now.Sub(at))
@@ -78,5 +80,60 @@ func TestSkippedIsNotLookedAt(t *testing.T) {
 	}
 	if got["b"].at != now || got["c"].failed != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A night counts for its own environment, and for what was promoted from there; one that did not note its environment counts for each.
+func TestNightsOfAnEnvironment(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	now := d.Now()
+	night := func(ago time.Duration, env factory.Env, images ...string) factory.Run {
+		r := factory.Run{Command: "nightly", Env: env, Started: now.Add(-ago)}
+		for _, image := range images {
+			r.Jobs = append(r.Jobs, factory.RunJob{Image: image, Action: factory.Keep})
+		}
+		return r
+	}
+	runs := []factory.Run{night(time.Hour, factory.Dev, "a", "b"), night(2*time.Hour, factory.Prod, "a", "c"), night(3*time.Hour, "", "b", "c", "d")}
+	runs[1].Jobs[1].Error = "no"
+	v := view{Images: []imageView{{Image: "a", Env: factory.Prod, made: factory.Prod}, {Image: "b", Env: factory.Prod, made: factory.Dev}, {Image: "c", Env: factory.Staging, made: factory.Dev}}}
+	for env, want := range map[factory.Env]map[string]look{
+		factory.Dev:     {"a": {well: runs[0].Started}, "b": {well: runs[0].Started}, "c": {well: runs[2].Started, unsaid: true}, "d": {well: runs[2].Started, unsaid: true}},
+		factory.Staging: {"b": {well: runs[2].Started, unsaid: true}, "c": {well: runs[2].Started, unsaid: true}, "d": {well: runs[2].Started, unsaid: true}},
+		factory.Prod: {"a": {well: runs[1].Started}, "b": {well: runs[0].Started}, "c": {well: runs[2].Started, unsaid: true, failed: &runs[1].Jobs[1], at: runs[1].Started},
+			"d": {well: runs[2].Started, unsaid: true}},
+	} {
+		got := looks(runs, now, v.homes(env))
+		maps.DeleteFunc(got, func(_ string, l look) bool { return l == look{} })
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%+v\nwant\n%+v", env, got, want)
+		}
+	}
+}
+
+// What an older factory did counts, and the monitor is told on what that rests.
+func TestNightOfAnUnknownEnvironment(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.release(t, "debian-12", time.Hour)
+	d.release(t, "debian-13", time.Hour)
+	db, err := d.command(t, nil).store(t.Context())
+	must(t, err)
+	for _, r := range []factory.Run{{ID: "old", Command: "nightly", Started: d.Now(), Jobs: []factory.RunJob{{Image: "debian-12", Action: factory.Keep}}},
+		{ID: "new", Command: "nightly", Env: factory.Dev, Started: d.Now(), Jobs: []factory.RunJob{{Image: "debian-13", Action: factory.Keep}}}} {
+		must(t, db.BeginRun(t.Context(), r))
+	}
+	if code := d.run(t, "status", "--max-age", "1h", "--json"); code != exitOK || !strings.Contains(d.stderr.String(), "taken for a night of dev, because it did not note its environment: the last one of debian-12\n") ||
+		!strings.Contains(d.stdout.String(), `"unknownEnvironment": [`) {
+		t.Errorf("exit %d\n%s%s", code, &d.stdout, &d.stderr)
+	}
+	d.Move(2 * time.Hour)
+	if code := d.run(t, "status", "--max-age", "1h"); code != exitBlocked || !strings.Contains(d.stderr.String(), "debian-12 in dev: the last night that looked at it with success was 2 h ago, of which environment was not noted\n") ||
+		!strings.Contains(d.stderr.String(), "debian-13 in dev: the last night that looked at it with success was 2 h ago\n") {
+		t.Errorf("exit %d\n%s%s", code, &d.stdout, &d.stderr)
+	}
+	if code := d.run(t, "runs", "--json"); code != exitOK || strings.Count(d.stdout.String(), `"env": "dev"`) != 1 {
+		t.Errorf("exit %d\n%s", code, &d.stdout)
 	}
 }

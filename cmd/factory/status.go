@@ -27,7 +27,9 @@ fix that there is and that it does not have), open findings by severity, the nex
 would not let pass today is marked. --html writes the same as a page that needs nothing else.
 
 --max-age is for monitors: exit 3, with a line for each, when there are images in force in the environment (--env), or nowhere
-yet, that no night has rebuilt, kept or rescanned for so long. Images that are not set up here do not count.
+yet, that no night has rebuilt, kept or rescanned for so long: no night of that environment, nor of the one that the image was promoted
+from. Nights of an older factory, which did not note their environment, count for each, and that is said. Images that are not set up here
+do not count.
 
 ` + exitHelp,
 		Example: "  factory status\n  factory status --json\n  factory status --html status.html\n  factory status --max-age 36h --env prod",
@@ -48,7 +50,7 @@ yet, that no night has rebuilt, kept or rescanned for so long. Images that are n
 			return err
 		}
 		if most > 0 {
-			if v.Overdue, err = c.overdue(ctx, set, v, most); err != nil {
+			if err = c.overdue(ctx, set, &v, most); err != nil {
 				return err
 			}
 		}
@@ -86,6 +88,8 @@ type view struct {
 	Nowhere []absent    `json:"nowhere"` // images that are defined and in force nowhere
 	// Overdue is what no night has looked at for too long; nil when nobody asked.
 	Overdue []overdue `json:"overdue,omitzero"`
+	// Unsaid are images that are not overdue because of a night that did not note its environment.
+	Unsaid []string `json:"unknownEnvironment,omitempty"`
 }
 
 // absent is an image that is nowhere in force.
@@ -129,7 +133,8 @@ type imageView struct {
 	// RevokedNewer is set when a newer release was there and is revoked: somebody may still run it.
 	RevokedNewer *factory.Entry `json:"revokedNewer,omitempty"`
 
-	now time.Time
+	now  time.Time
+	made factory.Env // the release's own: where it was made, before it was promoted
 }
 
 // scoreView is one evaluation's score.
@@ -220,7 +225,7 @@ func (s standing) view(now time.Time) imageView {
 	r := s.Release
 	v := imageView{Image: r.Image, Env: s.Entry.Env, Owner: s.Evidence.Image.Owner, Release: r.ID, Ref: r.Repository + ":" + s.Entry.Tag.String(), Digest: r.Digest,
 		Released: r.Created, Since: s.Entry.At, DriftHours: s.drift(now).Hours(), Findings: s.Scan.Counts(), Waived: len(s.Decision.Waived), Packages: s.Scan.Packages, NotLookedAt: s.Scan.NotLookedAt,
-		Database: s.Scan.Database, Scanned: s.Scan.At, Pass: s.Decision.Pass, Blocking: s.Decision.Blocking(), Next: s.Decision.Next(), EndOfLife: s.Evidence.Image.EndOfLife, now: now}
+		Database: s.Scan.Database, Scanned: s.Scan.At, Pass: s.Decision.Pass, Blocking: s.Decision.Blocking(), Next: s.Decision.Next(), EndOfLife: s.Evidence.Image.EndOfLife, now: now, made: r.Tag.Env}
 	for _, f := range s.Scan.Findings {
 		if f.Fixed == "" {
 			v.Unfixed++

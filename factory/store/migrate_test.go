@@ -146,7 +146,7 @@ func remains(t *testing.T, s *store.Store) {
 	if err != nil || len(holding) != 2 || holding[0].Release != old(2).ID || holding[0].Version != "5.2.15-2+b7" || holding[0].SourceVersion != "5.2.15-2+b7" || holding[0].Source != "bash" {
 		t.Errorf("holding %+v, %v", holding, err)
 	}
-	if run, err := s.Run(ctx, "run-1"); err != nil || len(run.Jobs) != 1 || run.Verdict != "done" {
+	if run, err := s.Run(ctx, "run-1"); err != nil || len(run.Jobs) != 1 || run.Verdict != "done" || run.Env != "" {
 		t.Errorf("run %+v, %v", run, err)
 	}
 }
@@ -168,6 +168,7 @@ func TestScansOfTheSecondSchema(t *testing.T) {
 		execute(t, driver, url, "ALTER TABLE scans DROP COLUMN not_looked_at")
 		execute(t, driver, url, "ALTER TABLE leases DROP COLUMN wanted")
 		execute(t, driver, url, "ALTER TABLE leases DROP COLUMN wanted_until")
+		execute(t, driver, url, "ALTER TABLE runs DROP COLUMN env")
 		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id >= 3")
 		s = open(t, url)
 		last, err := s.LatestScan(t.Context(), r.ID)

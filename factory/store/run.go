@@ -18,6 +18,7 @@ type runRow struct {
 
 	ID       string `bun:",pk"`
 	Command  string
+	Env      string
 	Host     string
 	PID      int `bun:"pid"`
 	Started  time.Time
@@ -47,7 +48,7 @@ func (s *Store) BeginRun(ctx context.Context, run factory.Run) error {
 	if !plain(run.ID) {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%.80q is not a run id", run.ID)}
 	}
-	row := &runRow{ID: run.ID, Command: clean(run.Command), Host: clean(run.Host), PID: run.PID, Started: instant(run.Started),
+	row := &runRow{ID: run.ID, Command: clean(run.Command), Env: clean(string(run.Env)), Host: clean(run.Host), PID: run.PID, Started: instant(run.Started),
 		State: string(cmp.Or(run.State, factory.Running)), Verdict: clean(run.Verdict)}
 	if run.Finished != nil {
 		at := instant(*run.Finished)
@@ -159,7 +160,7 @@ func (s *Store) runs(ctx context.Context, narrow func(*bun.SelectQuery) *bun.Sel
 }
 
 func (row runRow) run() (factory.Run, error) {
-	run := factory.Run{ID: row.ID, Command: row.Command, Host: row.Host, PID: row.PID, Started: row.Started.UTC(),
+	run := factory.Run{ID: row.ID, Command: row.Command, Env: factory.Env(row.Env), Host: row.Host, PID: row.PID, Started: row.Started.UTC(),
 		State: factory.RunState(row.State), Verdict: row.Verdict}
 	if row.Finished != nil {
 		at := row.Finished.UTC()

@@ -140,7 +140,7 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		began := first.Created
 		runs := []factory.Run{
-			{ID: "20261123-020000-aaaaaa", Command: "nightly", Host: "build1", PID: 1, Started: began, Jobs: []factory.RunJob{
+			{ID: "20261123-020000-aaaaaa", Command: "nightly", Env: factory.Prod, Host: "build1", PID: 1, Started: began, Jobs: []factory.RunJob{
 				{Image: "debian-12", Action: factory.Rebuild, Reason: "first release", Release: first.ID, Ref: first.Tagged(), Digest: first.Digest, Steps: []factory.StepTime{{Step: factory.StepBuild, Seconds: 12.25}}},
 				{Image: "debian-13", Action: factory.Rebuild, Reason: "first release", Error: "build debian-13: out of space\nmore"},
 			}},

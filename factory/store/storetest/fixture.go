@@ -111,7 +111,7 @@ func add(t *testing.T, s *store.Store, r factory.Release) {
 
 // run returns the beginning of a run.
 func run(id string) factory.Run {
-	return factory.Run{ID: id, Command: "nightly", Host: "build1", PID: 4711, Started: night, State: factory.Running}
+	return factory.Run{ID: id, Command: "nightly", Env: factory.Prod, Host: "build1", PID: 4711, Started: night, State: factory.Running}
 }
 
 func must(t *testing.T, err error) {

@@ -34,7 +34,7 @@ func runs(t *testing.T, s *store.Store) {
 	refused(t, s.BeginRun(ctx, factory.Run{ID: "a b"}), factory.ErrInvalid)
 
 	second := run("run-2")
-	second.Started, second.State = night.Add(time.Hour), "" // Running
+	second.Started, second.State, second.Env = night.Add(time.Hour), "", "" // Running; of no environment
 	second.Jobs = []factory.RunJob{{Image: "toolbox", Action: factory.Fail, Reason: "archive is down"}}
 	must(t, s.BeginRun(ctx, second))
 

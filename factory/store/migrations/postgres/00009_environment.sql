@@ -1,0 +1,3 @@
+-- +goose Up
+-- Which environment a run's releases are for; empty = it ran before anybody noted that.
+ALTER TABLE runs ADD COLUMN env TEXT COLLATE "C" NOT NULL DEFAULT '';
