@@ -174,6 +174,8 @@ type Waiver struct {
 	Until    Date     `json:"until"` // the last day it holds, UTC
 	// Justification says, in one of OpenVEX's five words, why the image is not affected. Empty: it is affected, and the
 	// risk is accepted.
-	Justification string   `json:"justification,omitempty"`
-	Where         Position `json:"where"`
+	Justification string `json:"justification,omitempty"`
+	// Inherited is the ancestor whose waiver it is; empty = the image's own.
+	Inherited string   `json:"inherited,omitempty"`
+	Where     Position `json:"where"`
 }

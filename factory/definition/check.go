@@ -23,7 +23,7 @@ func (l *loader) checkParts(f imageFile) {
 
 // checkImage finds what an image as a whole lacks.
 func (l *loader) checkImage(f imageFile) {
-	if p := f.Packages; !p.Essential && len(p.Include) == 0 {
+	if p := f.Packages; !p.Essential && len(p.Include) == 0 && len(f.Only) == 0 {
 		l.problems.add(p.Where, "set essential: true, or include packages", "packages: nothing is to be installed")
 	}
 	l.checkComplete(f)

@@ -12,7 +12,8 @@ import (
 )
 
 // Digest is the digest of exactly what the archive's solver is asked: archives, keys, packages in and out, platforms
-// and distribution. The order of archives counts, that of names does not.
+// and distribution. The order of archives counts, that of names does not. What a child's parent is asked is part of it; what the
+// archives answered there, its lock says.
 func Digest(img factory.Image) factory.Digest {
 	question := struct {
 		Distro    factory.Distro     `json:"distro"`
@@ -23,10 +24,12 @@ func Digest(img factory.Image) factory.Digest {
 		Essential bool               `json:"essential"`
 		Include   []string           `json:"include"`
 		Exclude   []string           `json:"exclude"`
+		Only      []string           `json:"only,omitempty"`
 		Platforms []factory.Platform `json:"platforms"`
 	}{
 		Distro: img.Distro, Archives: slices.Clone(img.Archives), Keyring: img.Keyring, Essential: img.Packages.Essential,
 		Keys: img.Keys, Modules: unordered(img.Packages.Modules),
+		Only:    unordered(img.Only),
 		Include: unordered(img.Packages.Include), Exclude: unordered(img.Packages.Exclude), Platforms: slices.Clone(img.Platforms),
 	}
 	for i := range question.Archives {

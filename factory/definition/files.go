@@ -4,20 +4,24 @@ import "github.com/imagefactory/imagefactory/factory"
 
 // imageFile is baseimages/<name>/image.yaml. The schema is made from these types: the doc tags are what an editor shows.
 type imageFile struct {
-	Where     factory.Position
-	Use       []text        `yaml:"use" is:"shared" doc:"Files in baseimages/shared (without .yaml) whose image part this definition continues: mappings merge, lists concatenate, the image's own values win."`
-	Kind      text          `yaml:"kind" enum:"base,toolbox" need:"yes" doc:"base: an image that others build on; toolbox: the factory's own tools, never published."`
-	Summary   text          `yaml:"summary" is:"line" need:"yes" doc:"What the image is, in one line."`
-	Distro    distroFile    `yaml:"distro" need:"yes" doc:"The release of the distribution."`
-	EndOfLife text          `yaml:"endOfLife" is:"date" doc:"The last day on which the distribution fixes vulnerabilities of this release. A base image needs it."`
-	Archives  []archiveFile `yaml:"archives" need:"yes" doc:"The suites that packages come from."`
-	Keyring   text          `yaml:"keyring" is:"keyring" doc:"File below /usr/share/keyrings of the toolbox whose keys must have signed every archive. Debian only, and needed there."`
-	Keys      []keyFile     `yaml:"keys" doc:"The keys that every package must be signed with, and the repositories' metadata. RPM families only, and needed there."`
-	Packages  packagesFile  `yaml:"packages" need:"yes" doc:"What is asked of the archive's solver; the solver decides the rest."`
-	Platforms []text        `yaml:"platforms" is:"platform" need:"yes" doc:"What the image is built for: linux/amd64, linux/arm64."`
-	Users     []userFile    `yaml:"users" doc:"Accounts that the image ships beyond the distribution's own."`
-	Hardening hardeningFile `yaml:"hardening" doc:"The benchmark profile, and what is left out of it."`
-	Config    configFile    `yaml:"config" doc:"The image configuration that consumers see."`
+	Where      factory.Position
+	Use        []text        `yaml:"use" is:"shared" doc:"Files in baseimages/shared (without .yaml) whose image part this definition continues: mappings merge, lists concatenate, the image's own values win."`
+	Kind       text          `yaml:"kind" enum:"base,toolbox" need:"yes" doc:"base: an image that others build on; toolbox: the factory's own tools, never published."`
+	Summary    text          `yaml:"summary" is:"line" need:"yes" doc:"What the image is, in one line."`
+	From       text          `yaml:"from" is:"image" doc:"The image that this one is built on. What is not said here is as it is there; lists of names are added to those of the parent."`
+	Only       []text        `yaml:"only" is:"package" doc:"The packages of the parent that the image has, without what they depend on; nothing else of the parent stays. Children only."`
+	Files      []addedFile   `yaml:"files" doc:"Files that are put into the image after its packages. Children only."`
+	Dockerfile text          `yaml:"dockerfile" is:"dockerfile" doc:"A file of this folder that is run on the parent, without network; its context is files/. Children only."`
+	Distro     distroFile    `yaml:"distro" need:"yes" doc:"The release of the distribution."`
+	EndOfLife  text          `yaml:"endOfLife" is:"date" doc:"The last day on which the distribution fixes vulnerabilities of this release. A base image needs it."`
+	Archives   []archiveFile `yaml:"archives" need:"yes" doc:"The suites that packages come from."`
+	Keyring    text          `yaml:"keyring" is:"keyring" doc:"File below /usr/share/keyrings of the toolbox whose keys must have signed every archive. Debian only, and needed there."`
+	Keys       []keyFile     `yaml:"keys" doc:"The keys that every package must be signed with, and the repositories' metadata. RPM families only, and needed there."`
+	Packages   packagesFile  `yaml:"packages" need:"yes" doc:"What is asked of the archive's solver; the solver decides the rest."`
+	Platforms  []text        `yaml:"platforms" is:"platform" need:"yes" doc:"What the image is built for: linux/amd64, linux/arm64."`
+	Users      []userFile    `yaml:"users" doc:"Accounts that the image ships beyond the distribution's own."`
+	Hardening  hardeningFile `yaml:"hardening" doc:"The benchmark profile, and what is left out of it."`
+	Config     configFile    `yaml:"config" doc:"The image configuration that consumers see."`
 }
 
 type distroFile struct {
@@ -27,6 +31,14 @@ type distroFile struct {
 	Codename text `yaml:"codename" is:"codename" doc:"The release's code name: bookworm."`
 	// A release such as Amazon Linux 2023 has versions of its own.
 	Releasever text `yaml:"releasever" is:"releasever" doc:"What $releasever stands for in the repositories' paths, when not the release: latest, or \"2023.9.20251110\". RPM families only."`
+}
+
+type addedFile struct {
+	Where  factory.Position
+	Path   text `yaml:"path" is:"added" need:"yes" doc:"Where it lies in the image, absolute."`
+	Source text `yaml:"source" is:"source" need:"yes" doc:"The file, below files/ of this folder: files/motd."`
+	Mode   text `yaml:"mode" is:"permissions" doc:"Its permissions, four octal digits in quotes; \"0644\" when not given."`
+	Owner  text `yaml:"owner" is:"user" doc:"Its owner, \"uid:gid\" in quotes; \"0:0\" when not given."`
 }
 
 type keyFile struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -20,17 +19,41 @@ const (
 	lockFileName    = "lock.json"
 )
 
-// image reads one image's folder. What is wrong goes to l.problems; the image is then of no use.
-func (l *loader) image(name string) factory.Image {
-	img := factory.Image{Name: name, Owner: l.owner(name), Inputs: []string{folder + "/" + name}}
-	l.checkFolder(name)
+// read reads one image's folder, after that of its parent; trail are the images that are being read because they are built on
+// it. What is wrong goes to l.problems; the image is then of no use.
+func (l *loader) read(name string, trail []string) *read {
+	if r := l.images[name]; r != nil {
+		return r
+	}
+	before := len(l.problems)
 	own := l.parse(l.in(name, imageFileName))
+	broken := len(l.problems) > before
+	parent, whole := l.parent(name, own, trail)
+	before = len(l.problems)
+	r := l.image(name, own, parent, whole)
+	r.ok = whole && !broken && len(l.problems) == before && r.image.Owner.Team != ""
+	l.images[name] = r
+	return r
+}
+
+// image makes an image of its own document and of what it continues.
+func (l *loader) image(name string, own *node, parent *read, whole bool) *read {
+	r := &read{image: factory.Image{Name: name, Owner: l.owner(name), Inputs: []string{folder + "/" + name}}}
+	img := &r.image
+	l.checkFolder(name, own)
 	if own == nil {
-		return img
+		return r
 	}
 	img.Where = own.at
-	n, used, whole := l.continued(own, "image", reflect.TypeFor[imageFile]())
+	n, used, all := l.continued(own, "image", imageType)
+	whole = whole && all
 	img.Inputs = append(img.Inputs, used...)
+	if parent != nil {
+		n = merge(inherited(parent.file, n), n, imageType, "")
+		img.Inputs = append(img.Inputs, parent.image.Inputs...)
+		r.depth = parent.depth + 1
+	}
+	r.file = n
 	var f imageFile
 	before := len(l.problems)
 	l.decode(n, &f, !whole)
@@ -43,31 +66,43 @@ func (l *loader) image(name string) factory.Image {
 	default:
 		l.checkParts(f)
 		l.checkImage(f)
-		fill(&img, f)
+		l.checkFitting(f, parent)
+		fill(img, f)
+		img.Files = l.added(name, f)
 		img.Keys = l.keys(f.Keys)
 		for _, k := range img.Keys {
 			img.Inputs = append(img.Inputs, keysDir+"/"+k.File)
 		}
 		img.Inputs = append(img.Inputs, l.checkHardening(f)...)
 	}
-	img.Tests, used = l.tests(name, img.Kind)
+	img.Tests, used = l.tests(r, parent)
 	img.Inputs = append(img.Inputs, used...)
 	img.Waivers = l.waivers(name)
-	l.checkNames(img)
+	if parent != nil {
+		img.Waivers = append(img.Waivers, handed(parent.image, img.Waivers)...)
+	}
+	l.checkNames(*img)
 	slices.Sort(img.Inputs)
 	img.Inputs = slices.Compact(img.Inputs)
-	return img
+	return r
 }
 
 func (l *loader) in(name, file string) string { return path.Join(folder, name, file) }
 
 // checkFolder refuses what an image's folder does not hold: a misspelt tests.yaml would test nothing.
-func (l *loader) checkFolder(name string) {
+func (l *loader) checkFolder(name string, own *node) {
 	valid := []string{imageFileName, testsFileName, waiversFileName, lockFileName, "README.md"}
+	if file := own.get("dockerfile"); file != nil {
+		valid = append(valid, file.text)
+	}
+	adds := own == nil || own.get("files") != nil || own.get("dockerfile") != nil
 	entries, err := l.tree.list(folder + "/" + name)
 	l.problems.join(err)
 	for _, e := range entries {
 		file := l.in(name, e.Name())
+		if adds && e.Name() == addedDir {
+			continue // read with what it is for
+		}
 		if !slices.Contains(valid, e.Name()) {
 			l.problems.add(factory.Position{File: file}, nearest(e.Name(), valid), "unknown file, expected one of %s", strings.Join(valid, ", "))
 		} else if _, err := l.tree.stat(file); err != nil {
@@ -80,6 +115,7 @@ func (l *loader) checkFolder(name string) {
 func fill(img *factory.Image, f imageFile) {
 	img.Kind = factory.Kind(f.Kind.Value)
 	img.Summary = f.Summary.Value
+	img.From, img.Only, img.Dockerfile = f.From.Value, sorted(f.Only), f.Dockerfile.Value
 	img.Distro = factory.Distro{Family: f.Distro.Family.Value, Release: f.Distro.Release.Value, Codename: f.Distro.Codename.Value, Releasever: f.Distro.Releasever.Value}
 	img.EndOfLife = day(f.EndOfLife)
 	for _, a := range f.Archives {

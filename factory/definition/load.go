@@ -30,7 +30,7 @@ func Load(dir string) (Set, error) {
 		return set, err
 	}
 	defer t.close()
-	l := &loader{tree: t, shared: map[string]*node{}, profiles: map[string]*Profile{}}
+	l := &loader{tree: t, shared: map[string]*node{}, profiles: map[string]*Profile{}, images: map[string]*read{}}
 	if err := l.find(); err != nil {
 		return set, err
 	}
@@ -40,11 +40,12 @@ func Load(dir string) (Set, error) {
 	wrong := l.checkCodeowners(l.readCodeowners())
 	l.checkPolicies()
 	for _, name := range l.names {
-		before := len(l.problems)
-		img := l.image(name)
-		flawed := slices.ContainsFunc(img.Inputs, func(file string) bool { return slices.Contains(l.flawed, file) })
-		if len(l.problems) == before && !wrong[name] && !flawed && img.Owner.Team != "" {
-			set.Images = append(set.Images, img)
+		r := l.read(name, nil)
+		spoilt := slices.ContainsFunc(r.image.Inputs, func(file string) bool {
+			return slices.Contains(l.flawed, file) || wrong[strings.TrimPrefix(file, folder+"/")]
+		})
+		if r.ok && !spoilt {
+			set.Images = append(set.Images, r.image)
 		} else {
 			set.Broken = append(set.Broken, name)
 		}
@@ -92,6 +93,7 @@ type loader struct {
 	shared   map[string]*node    // by name, without .yaml; nil when it cannot be read
 	flawed   []string            // shared files with problems of their own
 	profiles map[string]*Profile // nil when it cannot be used
+	images   map[string]*read    // those that were read
 	problems problems
 }
 
@@ -181,6 +183,7 @@ func (l *loader) readShared() {
 			continue
 		}
 		before := len(l.problems)
+		l.checkShared(n)
 		for _, use := range l.parts(n) {
 			l.problems.add(use.At, "list both files where the image says use", "a shared file cannot use another one")
 		}

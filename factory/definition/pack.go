@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -55,21 +56,44 @@ func Pack(dir string, img factory.Image) ([]byte, factory.Digest, error) {
 	return b.Bytes(), contentDigest(inputs, ""), nil
 }
 
-// ownersOf returns owners.yaml and CODEOWNERS reduced to one image.
+// ownersOf returns owners.yaml and CODEOWNERS reduced to one image and those that it is built on.
 func (t tree) ownersOf(img factory.Image) ([]inputFile, error) {
 	l := &loader{tree: t}
 	l.readOwners()
-	team, ok := l.owners.Teams.find(img.Owner.Team)
 	if err := l.problems.err(); err != nil {
 		return nil, err
-	} else if !ok {
-		return nil, problem(factory.Position{File: ownersPath}, nearest(img.Owner.Team, l.owners.Teams.names()), "no team %.80q, which owns %s", img.Owner.Team, img.Name)
 	}
-	var y strings.Builder
-	fmt.Fprintf(&y, "teams:\n  %s:\n    contacts: [%s]\n    codeowners: [%s]\n", team.Key.Value, quoted(team.Value.Contacts), quoted(team.Value.Codeowners))
-	fmt.Fprintf(&y, "images:\n  %s: %s\n", img.Name, team.Key.Value)
-	code := codePattern(img.Name) + " " + strings.Join(plain(team.Value.Codeowners), " ") + "\n"
-	return []inputFile{{name: ownersPath, data: []byte(y.String())}, {name: codeownersPath, data: []byte(code)}}, nil
+	teams, images := map[string]string{}, strings.Builder{}
+	var code strings.Builder
+	for _, name := range folders(img) {
+		named := img.Owner.Team
+		if r, ok := l.owners.Images.find(name); ok && name != img.Name {
+			named = r.Value.Value
+		}
+		team, ok := l.owners.Teams.find(named)
+		if !ok {
+			return nil, problem(factory.Position{File: ownersPath}, nearest(named, l.owners.Teams.names()), "no team %.80q, which owns %s", named, name)
+		}
+		teams[named] = fmt.Sprintf("  %s:\n    contacts: [%s]\n    codeowners: [%s]\n", named, quoted(team.Value.Contacts), quoted(team.Value.Codeowners))
+		fmt.Fprintf(&images, "  %s: %s\n", name, named)
+		fmt.Fprintf(&code, "%s %s\n", codePattern(name), strings.Join(plain(team.Value.Codeowners), " "))
+	}
+	y := "teams:\n"
+	for _, team := range slices.Sorted(maps.Keys(teams)) {
+		y += teams[team]
+	}
+	y += "images:\n" + images.String()
+	return []inputFile{{name: ownersPath, data: []byte(y)}, {name: codeownersPath, data: []byte(code.String())}}, nil
+}
+
+// folders are the names of the image and of those that it is built on, sorted: their folders are inputs.
+func folders(img factory.Image) (names []string) {
+	for _, input := range img.Inputs {
+		if dir, name := path.Split(input); dir == folder+"/" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func quoted(texts []text) string {

@@ -50,6 +50,10 @@ var rules = compiled(map[string]rule{
 	"platform":    {want: "linux/amd64 or linux/arm64", pattern: `^linux/(amd64|arm64)$`},
 	"glob":        {want: "an absolute path, * and ? allowed, like /usr/share/man/*", pattern: `^(/` + segment + `)+$`, check: cleanPath},
 	"path":        {want: "an absolute path without . and ..", pattern: `^(/|(/` + segment + `)+)$`, check: cleanPath},
+	"added":       {want: "an absolute path without . and .., not of the kernel's or of the package manager's", pattern: `^(/` + segment + `)+$`, check: checkAdded},
+	"source":      {want: "a file below files/ of the image's folder, like files/motd", pattern: `^files(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$`, length: 255, check: checkSource},
+	"permissions": {want: `permissions as four octal digits in quotes, like "0644"; no file gets a setuid bit`, pattern: `^0[0-7]{3}$`},
+	"dockerfile":  {want: "Dockerfile or Containerfile, in the image's folder", pattern: `^(Dockerfile|Containerfile)$`},
 	"account":     {want: "an account name: lower-case letters, digits, _ and -", pattern: `^[a-z_][a-z0-9_-]*$`, length: 32},
 	"user":        {want: `a numeric user, "uid" or "uid:gid", in quotes`, pattern: `^` + uid + `(:` + uid + `)?$`},
 	"variable":    {want: "the name of an environment variable: letters, digits and _", pattern: `^[A-Za-z_][A-Za-z0-9_]*$`},
@@ -102,6 +106,28 @@ func cleanPath(s string) string {
 		return "write it as " + path.Clean(s)
 	}
 	return ""
+}
+
+// managed are the folders that no definition puts files into: a running kernel's, and where the package manager says what is
+// installed.
+var managed = []string{"/proc", "/sys", "/dev", "/var/lib/dpkg", "/var/lib/rpm", "/usr/lib/sysimage/rpm"}
+
+func checkAdded(s string) string {
+	for _, dir := range managed {
+		if s == dir || strings.HasPrefix(s, dir+"/") {
+			return "nothing is put below " + dir
+		}
+	}
+	return cleanPath(s)
+}
+
+func checkSource(s string) string {
+	for part := range strings.SplitSeq(s, "/") {
+		if Leftover(part) {
+			return "files that tools leave behind are no part of a definition"
+		}
+	}
+	return cleanPath(s)
 }
 
 // repositoryVariable is what may follow a dollar sign in a repository's path.

@@ -3,22 +3,27 @@ package definition
 import (
 	"errors"
 	"io/fs"
-	"reflect"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// tests reads tests.yaml. A base image without one would be published untested, so it has to have one.
-func (l *loader) tests(name string, kind factory.Kind) (factory.Tests, []string) {
+// tests reads tests.yaml. A base image without one would be published untested, so it has to have one. A child's continues its
+// parent's, unless the child has only a part of the parent: then it is another image.
+func (l *loader) tests(r, parent *read) (factory.Tests, []string) {
+	name := r.image.Name
 	file := l.in(name, testsFileName)
-	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) && kind != factory.KindBase {
+	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) && r.image.Kind != factory.KindBase {
 		return factory.Tests{}, nil
 	}
 	own := l.parse(file)
 	if own == nil {
 		return factory.Tests{}, nil
 	}
-	n, used, whole := l.continued(own, "tests", reflect.TypeFor[testsFile]())
+	n, used, whole := l.continued(own, "tests", testsType)
+	if parent != nil && len(r.file.get("only").list()) == 0 {
+		n = merge(inheritedTests(parent.tests, n), n, testsType, "")
+	}
+	r.tests = n
 	var f testsFile
 	l.decode(n, &f, !whole)
 	l.checkTests(f)
