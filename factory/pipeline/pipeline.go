@@ -90,6 +90,8 @@ type Line struct {
 
 	// Repository returns where an image is published: registry host and path, no tag.
 	Repository func(image string) string
+	// Cause names the trigger that this run was asked for by; empty = none. Its releases say so.
+	Cause string
 	// NewID returns a new unique release id.
 	NewID func() string
 	// Now is the clock.
@@ -274,6 +276,7 @@ func (w *walk) release(s factory.Sealed) factory.Release {
 		ID: w.line.NewID(), Image: s.Job.Image.Name, Owner: s.Job.Image.Owner.Team,
 		Repository: s.Repository, Digest: s.Artifact.Digest, Tag: s.Tag,
 		Source: s.Job.Source, Reason: s.Job.Reason, Created: w.line.Now().UTC(), Run: w.run, Supersedes: s.Job.Supersedes,
+		Parent: s.Job.Parent, Cause: w.line.Cause,
 		Artifact: s.Artifact, Lock: s.Lock, Controls: s.Controls, Tests: s.Results,
 		Signatures: s.Signatures, Steps: w.times, Inputs: s.Inputs,
 		Compliance: s.Proven.Compliance, Scan: s.Scanned.Scan, Decision: s.Decision, Documents: s.Documents(),

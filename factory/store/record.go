@@ -23,10 +23,11 @@ type releaseRow struct {
 	Created    time.Time
 	RunID      string
 	Supersedes string
+	Cause      string
 	Content    string
 	Inputs     *string
 
-	Source, Artifact, Lock, Controls, Tests, Signatures, Steps, Compliance, Scan, Decision string // JSON
+	Parent, Source, Artifact, Lock, Controls, Tests, Signatures, Steps, Compliance, Scan, Decision string // JSON
 }
 
 // encode makes the rows of r.
@@ -74,7 +75,7 @@ func encodeRow(r factory.Release) (releaseRow, error) {
 		}
 	}
 	row := releaseRow{ID: r.ID, Image: r.Image, Owner: clean(r.Owner), Repository: r.Repository, Digest: string(r.Digest), Tag: r.Tag.String(),
-		Reason: r.Reason, Created: r.Created, RunID: clean(r.Run), Supersedes: clean(r.Supersedes)}
+		Reason: r.Reason, Created: r.Created, RunID: clean(r.Run), Supersedes: clean(r.Supersedes), Cause: clean(r.Cause)}
 	for to, part := range row.parts(&r) {
 		b, err := json.Marshal(part)
 		if err != nil {
@@ -107,7 +108,7 @@ func content(r factory.Release) (string, error) {
 
 // parts pairs the columns that are JSON with the fields of r that they hold.
 func (row *releaseRow) parts(r *factory.Release) map[*string]any {
-	return map[*string]any{&row.Source: &r.Source, &row.Artifact: &r.Artifact, &row.Lock: &r.Lock, &row.Controls: &r.Controls,
+	return map[*string]any{&row.Parent: &r.Parent, &row.Source: &r.Source, &row.Artifact: &r.Artifact, &row.Lock: &r.Lock, &row.Controls: &r.Controls,
 		&row.Tests: &r.Tests, &row.Signatures: &r.Signatures, &row.Steps: &r.Steps,
 		&row.Compliance: &r.Compliance, &row.Scan: &r.Scan, &row.Decision: &r.Decision}
 }
@@ -115,7 +116,7 @@ func (row *releaseRow) parts(r *factory.Release) map[*string]any {
 // release is the reverse of encode. Columns that were not selected leave their fields empty.
 func (row releaseRow) release() (factory.Release, error) {
 	r := factory.Release{ID: row.ID, Image: row.Image, Owner: row.Owner, Repository: row.Repository, Digest: factory.Digest(row.Digest),
-		Reason: row.Reason, Created: row.Created.UTC(), Run: row.RunID, Supersedes: row.Supersedes}
+		Reason: row.Reason, Created: row.Created.UTC(), Run: row.RunID, Supersedes: row.Supersedes, Cause: row.Cause}
 	if err := r.Tag.UnmarshalText([]byte(row.Tag)); err != nil {
 		return r, damaged("release "+row.ID, "tag", err)
 	}

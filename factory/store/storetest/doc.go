@@ -29,6 +29,7 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"release list":         releaseList,
 		"release references":   releaseReferences,
 		"release hints":        releaseHints,
+		"children":             children,
 		"inputs":               inputs,
 		"documents":            documents,
 		"documents race":       documentsRace,

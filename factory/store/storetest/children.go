@@ -1,0 +1,49 @@
+package storetest
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/store"
+)
+
+// children: what a release is built on, and what it was made because of, is part of it.
+func children(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	parent, child := Release("debian-12", 1), Child("debian-12-python", 1)
+	add(t, s, parent)
+	add(t, s, child)
+	add(t, s, child)
+	for name, read := range map[string]func() (factory.Release, error){
+		"whole": func() (factory.Release, error) { return s.Release(ctx, child.ID) },
+		"list": func() (factory.Release, error) {
+			all, err := s.Releases(ctx, store.Query{Image: child.Image})
+			must(t, err)
+			return all[0], nil
+		},
+	} {
+		got, err := read()
+		must(t, err)
+		if !reflect.DeepEqual(got.Parent, child.Parent) || got.Cause != child.Cause {
+			t.Errorf("%s: parent %+v, cause %q", name, got.Parent, got.Cause)
+		}
+	}
+	if got, err := s.Release(ctx, parent.ID); err != nil || got.Parent != nil || got.Cause != "" {
+		t.Errorf("parent %+v, cause %q, %v", got.Parent, got.Cause, err)
+	}
+	other := child
+	other.Cause = "another"
+	refused(t, Add(ctx, s, other), factory.ErrConflict, "other content")
+	other = child
+	other.Parent = nil
+	refused(t, Add(ctx, s, other), factory.ErrConflict, "other content")
+}
+
+// Child returns a release that is built on the first one of debian-12, and that a trigger led to.
+func Child(image string, n int) factory.Release {
+	r, parent := Release(image, n), Release("debian-12", 1)
+	r.Parent = &factory.Base{Image: parent.Image, Release: parent.ID, Repository: parent.Repository, Digest: parent.Digest, Tag: parent.Tag}
+	r.Cause = "t-01"
+	return r
+}
