@@ -17,7 +17,7 @@ import (
 
 // call is one telling of one dependent.
 type call struct {
-	client  Client
+	client  *Client
 	server  factory.Server
 	root    *url.URL // the server's URL, without a slash at the end
 	token   string
@@ -56,7 +56,7 @@ func loopback(host string) bool {
 // problem is an error for a person, without the token.
 func (c *call) problem(kind error, what, hint string, cause error) error {
 	d := c.notice.Dependent
-	return &factory.Problem{Kind: kind, What: "dependent " + d.Name + ", server " + cmp.Or(c.server.ID, "without id") + ": " + c.clean(what), Where: d.Where, Hint: c.clean(hint), Cause: cause}
+	return &factory.Problem{Kind: kind, What: "dependent " + d.Name + ", server " + cmp.Or(c.server.ID, "without id") + ": " + cut(c.clean(what), maxSaid), Where: d.Where, Hint: cut(c.clean(hint), maxSaid), Cause: cause}
 }
 
 // forms are all ways in which a secret could come back.
@@ -91,10 +91,13 @@ func (c *call) clean(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// short is a cleaned text of which not much is left.
-func (c *call) short(s string) string {
-	const most = 200
-	s = c.clean(s)
+// maxSaid is of a message of ours, in characters.
+const maxSaid = 1000
+
+// short is a cleaned text of a server, of which not much is left.
+func (c *call) short(s string) string { return cut(c.clean(s), 200) }
+
+func cut(s string, most int) string {
 	if utf8.RuneCountInString(s) <= most {
 		return s
 	}

@@ -28,6 +28,8 @@ type Client struct {
 	Source string
 	// Events hears what a person should look at.
 	Events factory.Events
+
+	pulls turns // one at a time in each repository: a request carries what others asked for, too
 }
 
 // adapter is one way to tell, what it speaks to, and what its token must be allowed to do.
@@ -51,7 +53,7 @@ var adapters = map[factory.TellHow]adapter{
 // or several with white space between them, of which each signs. The error is a *factory.Problem at the dependent's place in its file:
 // ErrUnverified (the server does not take the token), ErrNotFound, ErrInvalid and ErrConflict (a person has to act), ErrUnavailable
 // (another time may do, and Told.RetryAfter says when the server asked for one).
-func (c Client) Tell(ctx context.Context, server factory.Server, token string, n factory.Notice) (factory.Told, error) {
+func (c *Client) Tell(ctx context.Context, server factory.Server, token string, n factory.Notice) (factory.Told, error) {
 	call := &call{client: c, server: server, notice: n, secrets: forms(server.User, token)}
 	how, known := adapters[n.Dependent.Tell.How]
 	if !known {
@@ -63,7 +65,7 @@ func (c Client) Tell(ctx context.Context, server factory.Server, token string, n
 		return factory.Told{}, err
 	}
 	told, err := how.tell(ctx, call)
-	told.Answer, told.URL = call.clean(told.Answer), call.address(told.URL)
+	told.Answer, told.URL = cut(call.clean(told.Answer), maxSaid), call.address(told.URL)
 	if err == nil {
 		return told, nil
 	}
@@ -77,4 +79,25 @@ func (c Client) Tell(ctx context.Context, server factory.Server, token string, n
 // warn tells whoever watches.
 func (c *call) warn(message string) {
 	c.client.Events.Emit(factory.Event{Kind: factory.Warned, Image: c.notice.Trigger.Image, Message: c.clean("dependent " + c.notice.Dependent.Name + ": " + message)})
+}
+
+// Watch reports whether it can be known of a dependent that it has what a notice tells of, and whether it has. It can be of one that gets
+// pull requests: its files on the branch say it. The error is one of Tell's.
+func (c *Client) Watch(ctx context.Context, server factory.Server, token string, n factory.Notice) (known, has bool, err error) {
+	if n.Dependent.Tell.How != factory.TellPullRequest {
+		return false, false, nil
+	}
+	p := &pull{call: &call{client: c, server: server, notice: n, secrets: forms(server.User, token)}, files: map[string]*file{}}
+	p.what, p.need = adapters[factory.TellPullRequest].what, adapters[factory.TellPullRequest].need
+	if err = p.begin(token); err != nil {
+		return true, false, err
+	}
+	if p.to, err = p.baseRef(); err != nil {
+		return true, false, err
+	}
+	if err = p.look(ctx); err != nil {
+		return true, false, err
+	}
+	lines, _, err := p.moveFiles()
+	return true, err == nil && len(lines) == 0, err
 }

@@ -118,7 +118,7 @@ func ways(t *testing.T) map[factory.TellHow]way {
 	return all
 }
 
-func client() downstream.Client { return downstream.Client{Now: clock} }
+func client() *downstream.Client { return &downstream.Client{Now: clock} }
 
 // problem fails unless err is one of a kind, at the dependent's place, that says these things.
 func problem(t *testing.T, err, kind error, says ...string) {

@@ -56,11 +56,11 @@ var branchName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_]
 
 func escapedPath(s string) string { return (&url.URL{Path: s}).EscapedPath() }
 
-// commitOf is the newest commit of a branch; nil when there is no such branch.
-func (p *pull) commitOf(ctx context.Context, branch string) (*githubCommit, error) {
+// refOf is the id of a branch's newest commit; empty when there is no such branch.
+func (p *pull) refOf(ctx context.Context, branch string) (string, error) {
 	a, err := p.githubSend(ctx, http.MethodGet, "/git/ref/heads/"+escapedPath(branch), nil)
 	if err != nil || a.status == http.StatusNotFound {
-		return nil, err
+		return "", err
 	}
 	var ref struct {
 		Object githubSHA `json:"object"`
@@ -68,10 +68,16 @@ func (p *pull) commitOf(ctx context.Context, branch string) (*githubCommit, erro
 	if err = p.judge(a); err == nil {
 		err = p.read(a, &ref)
 	}
-	if err != nil {
+	return ref.Object.SHA, err
+}
+
+// commitOf is the newest commit of a branch; nil when there is no such branch.
+func (p *pull) commitOf(ctx context.Context, branch string) (*githubCommit, error) {
+	sha, err := p.refOf(ctx, branch)
+	if err != nil || sha == "" {
 		return nil, err
 	}
-	return p.commit(ctx, ref.Object.SHA)
+	return p.commit(ctx, sha)
 }
 
 func (p *pull) commit(ctx context.Context, sha string) (*githubCommit, error) {

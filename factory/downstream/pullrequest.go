@@ -41,6 +41,11 @@ func pullRequest(ctx context.Context, c *call) (factory.Told, error) {
 	if p.to, err = c.baseRef(); err != nil {
 		return factory.Told{}, err
 	}
+	free, err := c.client.pulls.take(ctx, strings.ToLower(c.root.Host+"/"+c.notice.Dependent.Repository))
+	if err != nil {
+		return factory.Told{}, c.problem(factory.ErrUnavailable, "interrupted", "", err)
+	}
+	defer free()
 	if err := p.look(ctx); err != nil {
 		return factory.Told{}, err
 	}
@@ -215,6 +220,10 @@ func (p *pull) push(ctx context.Context) error {
 	}
 	p.pushed = true
 	if p.tip != nil {
+		// GitHub moves a branch without a look at where it is, so what can be done is to look right before.
+		if now, err := p.refOf(ctx, p.branch); err != nil || now != p.tip.SHA {
+			return cmp.Or(err, p.problem(factory.ErrUnavailable, "somebody moved the branch "+p.branch+" at the same time", "", nil))
+		}
 		_, err = p.github(ctx, http.MethodPatch, "/git/refs/heads/"+escapedPath(p.branch), map[string]any{"sha": made.SHA, "force": true}, nil)
 		return err
 	}

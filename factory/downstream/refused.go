@@ -83,7 +83,7 @@ func (c *call) redirected(a answer) error {
 	case to == nil:
 		return c.problem(factory.ErrInvalid, fmt.Sprintf("it answers %d, and says nowhere to go", a.status), "", nil)
 	case to.Scheme != a.url.Scheme || to.Host != a.url.Host:
-		return c.problem(factory.ErrInvalid, fmt.Sprintf("it answers %d and redirects to another host, %s://%s, which does not get the token", a.status, to.Scheme, to.Host),
+		return c.problem(factory.ErrInvalid, fmt.Sprintf("it answers %d and redirects to another host, %s, which does not get the token", a.status, c.short(to.Scheme+"://"+to.Host)),
 			"if that is right make it the url of this server in factory.yaml", nil)
 	}
 	return c.problem(factory.ErrInvalid, fmt.Sprintf("it answers %d: moved to %s", a.status, c.short(to.Path)), "write its new name into dependents.yaml", nil)

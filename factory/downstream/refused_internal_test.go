@@ -15,7 +15,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add("Mon, 23 Nov 2026 09:00:00 GMT", "", "-1", "text/plain", []byte("t0ken t0\x00ken"))
 	f.Add("99999999999999999999", "0", "99999999999999", "application/problem+json; a", []byte(`{"error":{"a":["b"]}}`))
 	f.Fuzz(func(t *testing.T, after, remaining, reset, kind string, body []byte) {
-		c := &call{client: Client{Now: func() time.Time { return time.Unix(1763888400, 0) }}, secrets: forms("user", "t0ken"), what: "x"}
+		c := &call{client: &Client{Now: func() time.Time { return time.Unix(1763888400, 0) }}, secrets: forms("user", "t0ken"), what: "x"}
 		for _, status := range []int{200, 301, 403, 404, 429, 500} {
 			c.after = 0
 			a := answer{status: status, body: body, header: http.Header{"Retry-After": {after}, "X-Ratelimit-Remaining": {remaining}, "X-Ratelimit-Reset": {reset}, "Content-Type": {kind}, "X-Error": {after}}}
@@ -41,7 +41,7 @@ func TestSmallThings(t *testing.T) {
 	if tagText(factory.Tag{}) != "" {
 		t.Error("no tag is a text")
 	}
-	c := &call{}
+	c := &call{client: &Client{}}
 	for _, bad := range []string{"", "javascript:alert(1)", "https://user@h/", "//h", "https://h/\n", "https://h/" + strings.Repeat("x", 3000)} {
 		if c.address(bad) != "" {
 			t.Errorf("%q is an address", bad)

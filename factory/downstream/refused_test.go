@@ -168,7 +168,7 @@ func TestZeroValue(t *testing.T) {
 	t.Parallel()
 	w := ways(t)[factory.TellGitLab]
 	w.log.Next(forge.Status(429, "", "Date", now.Format(http.TimeFormat), "Retry-After", now.Add(time.Minute*3).Format(http.TimeFormat)))
-	told, err := downstream.Client{}.Tell(t.Context(), w.server, w.token, w.notice)
+	told, err := (&downstream.Client{}).Tell(t.Context(), w.server, w.token, w.notice)
 	if told.RetryAfter != 3*time.Minute || !errors.Is(err, factory.ErrUnavailable) {
 		t.Errorf("%+v, %v", told, err)
 	}

@@ -80,6 +80,7 @@ func (c *call) once(ctx context.Context, r request, address *url.URL) (answer, e
 	req.Header.Set("User-Agent", agent)
 	if r.tells {
 		req.Header.Set("Idempotency-Key", c.notice.Trigger.Key)
+		req.GetBody = nil // or net/http would send it again by itself when a connection breaks, because of that header
 	}
 	transport := c.client.Transport
 	if transport == nil {

@@ -228,7 +228,7 @@ func TestWebhook(t *testing.T) {
 		problem(t, err, factory.ErrInvalid, "not a path")
 	}
 	n.Dependent.Tell.Path = ""
-	_, err = downstream.Client{}.Tell(t.Context(), server, token, n)
+	_, err = (&downstream.Client{}).Tell(t.Context(), server, token, n)
 	if err == nil || !strings.Contains(err.Error(), "no clock") {
 		t.Errorf("without a clock: %v", err)
 	}
@@ -241,7 +241,7 @@ func TestTLS(t *testing.T) {
 	s := httptest.NewTLSServer(g)
 	t.Cleanup(s.Close)
 	server := factory.Server{ID: "git", URL: s.URL}
-	if _, err := (downstream.Client{Transport: s.Client().Transport}).Tell(t.Context(), server, token, notice(factory.TellPullRequest)); err != nil {
+	if _, err := (&downstream.Client{Transport: s.Client().Transport}).Tell(t.Context(), server, token, notice(factory.TellPullRequest)); err != nil {
 		t.Error(err)
 	}
 	_, err := client().Tell(t.Context(), server, token, notice(factory.TellPullRequest))

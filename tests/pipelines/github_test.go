@@ -199,11 +199,11 @@ func TestDependentsTakeWhatIsSent(t *testing.T) {
 		Dependent: factory.Dependent{Repository: "a/b", Tell: factory.Tell{How: factory.TellWorkflowDispatch, Workflow: "rebuild-on-base.yml"}},
 	}
 	server := factory.Server{ID: "git", URL: forge.Serve(t, hub)}
-	if _, err := (downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil || len(repo.Started()) != 1 || len(repo.Started()[0].Payload) != len(inputs) {
+	if _, err := (&downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil || len(repo.Started()) != 1 || len(repo.Started()[0].Payload) != len(inputs) {
 		t.Errorf("%v: %+v", err, repo.Started())
 	}
 	n.Dependent.Tell.How = factory.TellRepositoryDispatch
-	if _, err := (downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil {
+	if _, err := (&downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(folder, "github", "rebuild-on-base.yml"))
