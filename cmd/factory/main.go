@@ -22,7 +22,7 @@ func main() {
 	logrus.SetOutput(io.Discard)
 	ctx, stop := interruptible()
 	code := run(ctx, os.Args[1:], world{
-		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv, Environ: os.Environ, Now: time.Now,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv, Environ: os.Environ, Now: time.Now,
 		Terminal: term.IsTerminal(int(os.Stderr.Fd())), Width: terminalWidth,
 	})
 	stop()

@@ -20,6 +20,7 @@ var version = "devel"
 
 // world is everything that a command takes from outside.
 type world struct {
+	Stdin          io.Reader // nil = empty
 	Stdout, Stderr io.Writer
 	Env            func(string) (string, bool)
 	Environ        func() []string
@@ -91,7 +92,7 @@ func newRoot(w world) *cobra.Command {
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
 		newStatus, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
 		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRevoke, newLedger, newDB,
-		newEmergency, newRegistry, newKey, newConfig,
+		newEmergency, newDependents, newAdoption, newRegistry, newKey, newConfig,
 	} {
 		root.AddCommand(add(make))
 	}

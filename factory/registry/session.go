@@ -109,7 +109,11 @@ func (s *session) login(ctx context.Context) (*http.Client, error) {
 	if err != nil {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "credentials for " + s.host(), Hint: "docker login " + s.host(), Cause: err}
 	}
-	rt, err := transport.NewWithContext(ctx, s.repo.Registry, auth, s.client.RoundTripper(), []string{s.repo.Scope(s.scope)})
+	scope := s.repo.Scope(s.scope)
+	if s.scope == transport.CatalogScope {
+		scope = s.repo.Registry.Scope(s.scope)
+	}
+	rt, err := transport.NewWithContext(ctx, s.repo.Registry, auth, s.client.RoundTripper(), []string{scope})
 	if err != nil {
 		return nil, err
 	}
