@@ -38,7 +38,7 @@ func (c *Client) Catalogue(ctx context.Context, registry, prefix string) (Catalo
 		return Catalogue{}, err
 	}
 	first := s.url("")
-	first.Path, first.RawQuery = "/v2/_catalog", "n=1000"
+	first.Path = "/v2/_catalog" // pages as long as it likes: asked for longer ones, some refuse
 	names, cut, err := s.names(ctx, "read the catalogue", first)
 	var answer *transport.Error
 	switch {
