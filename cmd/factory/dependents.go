@@ -8,7 +8,8 @@ import (
 )
 
 func newDependents(mk maker) *cobra.Command {
-	c := &cobra.Command{Use: "dependents", Short: "who builds on our images", Long: "dependents finds those who build on our images. factory adoption says how they stand.\n\n" + exitHelp}
+	c := &cobra.Command{Use: "dependents", Short: "who builds on our images", Long: "dependents finds those who build on our images. factory adoption says how they stand.\n\n" + exitHelp,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	c.AddCommand(newDiscover(mk))
 	return c
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,11 +52,14 @@ func knownBy(o factory.Observed) string {
 	return fmt.Sprintf("%s, %d of %d layers", o.By, o.Layers, o.Of)
 }
 
+// entryName is what the name of an entry cannot have.
+var entryName = regexp.MustCompile(`[^a-z0-9]+`)
+
 // printEntries prints what dependents.yaml lacks.
 func (d *discovery) printEntries() error {
 	out := d.out()
 	for _, o := range d.unlisted() {
-		name := strings.ReplaceAll(strings.TrimPrefix(o.Repository, d.Host+"/"), "/", "-")
+		name := entryName.ReplaceAllString(strings.TrimPrefix(o.Repository, d.Host+"/"), "-")
 		fmt.Fprintf(out, `- name: %[1]s
   repository: # of its source: team/app
   image: %[2]s
