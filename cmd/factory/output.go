@@ -112,6 +112,8 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 			rows = append(rows, []string{j.Image, "released", j.Ref, string(j.Digest), stepTimes(j.Steps)})
 		case j.Action == factory.Skip:
 			rows = append(rows, []string{j.Image, "skipped", "", "", j.Reason})
+		case j.Action == factory.Hold:
+			rows = append(rows, []string{j.Image, "held back", "", "", j.Reason})
 		case j.Action == factory.Yield:
 			rows = append(rows, []string{j.Image, "left", "", "", j.Reason})
 		default:

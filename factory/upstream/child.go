@@ -34,6 +34,18 @@ func (req Request) continued() (Request, error) {
 	return req, nil
 }
 
+// pinned reports whether the lock in force names the parent that there is now.
+func (req Request) pinned() bool {
+	switch {
+	case req.Old == nil:
+		return false
+	case req.Parent == nil || req.Old.Parent == nil:
+		return req.Parent == nil && req.Old.Parent == nil
+	}
+	pin, err := req.Parent.Pin()
+	return err == nil && *req.Old.Parent == pin
+}
+
 // adopt makes a lock that of a child, and refuses one that does not hold all packages of the parent as they are.
 func (req Request) adopt(lock *factory.Lock) (err error) {
 	if req.Parent == nil {

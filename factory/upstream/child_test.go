@@ -35,6 +35,15 @@ func TestSolveChild(t *testing.T) {
 	if ok, err := s.Current(t.Context(), req); !ok || err != nil {
 		t.Errorf("the lock that was just made is not current: %v", err)
 	}
+	moved := parent
+	moved.Tools = map[string]factory.Digest{"toolbox": factory.DigestOf(nil)}
+	for name, p := range map[string]*factory.Lock{"none": nil, "another": &moved} {
+		req := req
+		req.Parent = p
+		if ok, err := s.Current(t.Context(), req); ok || err != nil {
+			t.Errorf("%s: the lock is current with another parent: %v", name, err)
+		}
+	}
 	for name, c := range map[string]struct {
 		edit func(*factory.Image)
 		kind error

@@ -29,6 +29,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"snapshot":         snapshot,        // snapshot FOLDER NAME: remembers every file below it
 	"unchanged":        unchanged,       // unchanged FOLDER NAME: it still is as remembered
 	"repository":       repository,      // repository FOLDER: a repository that is in order, committed
+	"child":            child,           // child FOLDER NAME PARENT [YAML...]: defines an image that is built on another one
 	"relock":           relock,          // relock FOLDER [PACKAGE=VERSION...]: locks that fit the definitions as they are now
 	"commit":           commit,          // commit FOLDER
 	"serve-archive":    serveArchive,    // serve-archive [down|stranger|hanging]: sets ARCHIVE to the URL of an archive
@@ -41,7 +42,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"hold":             hold,            // hold DATABASE: has the lease until the script ends
 	"oci-registry":     ociRegistry,     // oci-registry NAME: sets NAME to the host of an empty registry
 	"publish":          publish,         // publish REPOSITORY:TAG [PRIVATE-KEY]: sets DIGEST to an image's, signed when there is a key
-	"child":            child,           // child REPOSITORY:TAG BASE DAYS [squashed]: what somebody built on repository@digest so many days ago
+	"built-on":         builtOn,         // built-on REPOSITORY:TAG BASE DAYS [squashed]: what somebody built on repository@digest so many days ago
 	"closed-catalogue": closedCatalogue, // closed-catalogue NAME HOST: sets NAME to a registry that shows what HOST has, but no catalogue and no tag of payments/api
 	"damage":           damage,          // damage FOLDER: cuts every trivy.db below it short
 	"publish-data":     publishData,     // publish-data REPOSITORY:TAG FOLDER: vulnerability data as its makers publish it

@@ -60,13 +60,13 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func child(ts *testscript.TestScript, neg bool, args []string) {
+func builtOn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || len(args) > 4 {
-		ts.Fatalf("usage: child REPOSITORY:TAG BASE DAYS [squashed]")
+		ts.Fatalf("usage: built-on REPOSITORY:TAG BASE DAYS [squashed]")
 	}
 	days, err := strconv.Atoi(args[2])
 	ts.Check(err)
-	ts.Check(fixture.Child(args[0], args[1], time.Now().AddDate(0, 0, -days), len(args) == 4))
+	ts.Check(fixture.BuiltOn(args[0], args[1], time.Now().AddDate(0, 0, -days), len(args) == 4))
 }
 
 func closedCatalogue(ts *testscript.TestScript, neg bool, args []string) {

@@ -30,6 +30,7 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"release references":   releaseReferences,
 		"release hints":        releaseHints,
 		"children":             children,
+		"tries":                tries,
 		"inputs":               inputs,
 		"documents":            documents,
 		"documents race":       documentsRace,
