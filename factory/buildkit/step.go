@@ -50,7 +50,7 @@ func (c *Client) run(ctx context.Context, s factory.Step, fresh string) (factory
 	if err != nil {
 		return factory.StepResult{}, fmt.Errorf("%s: %w", s.Name, err)
 	}
-	w := &watch{events: c.Events, image: s.Image, step: s.Step}
+	w := newWatch(c.Events, s.Image, s.Step)
 	res := factory.StepResult{}
 	platform := llb.Platform(ociPlatform(s.Root.Platform))
 	if s.Output == "" {

@@ -84,6 +84,12 @@ func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, note
 			StopSignal: c.StopSignal, Labels: labels,
 		},
 	}
+	for _, port := range c.Ports {
+		if file.Config.ExposedPorts == nil {
+			file.Config.ExposedPorts = map[string]struct{}{}
+		}
+		file.Config.ExposedPorts[port] = struct{}{}
+	}
 	for _, l := range layers {
 		id, err := v1.NewHash(string(l.DiffID))
 		if err != nil {
