@@ -57,7 +57,7 @@ func (c *Client) Ping(ctx context.Context, repository string) error {
 		return err
 	}
 	return s.try(ctx, "ask for the right to push to "+s.repo.RepositoryStr(), func(ctx context.Context) error {
-		location, err := s.beginUpload(ctx)
+		location, err := s.beginUpload(ctx, "")
 		if err != nil {
 			return err
 		}
