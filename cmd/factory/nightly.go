@@ -14,6 +14,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
+	"github.com/imagefactory/imagefactory/factory/registry"
 )
 
 // leaseName is the one lease of the factory: whoever makes releases or locks holds it.
@@ -346,6 +347,9 @@ func (c *command) prepare(ctx context.Context, run string, set definition.Set, t
 // sweep removes what a killed run left half made. The lease is held, so nobody works on it.
 func (c *command) sweep() {
 	_ = os.RemoveAll(c.workDir())
+	if err := (&registry.Parents{Dir: c.parentDir(), Now: c.w.Now}).Sweep(unusedParents); err != nil {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
+	}
 	temporary, _ := filepath.Glob(filepath.Join(c.cfg.Dir, "baseimages", "*", ".lock-*"))
 	for _, t := range temporary {
 		_ = os.Remove(t)
