@@ -21,7 +21,8 @@ MADE = {
 }
 ACCOUNTS = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"]
 # Of the root folder: what is mounted over, what programs write to, and the links of a merged /usr.
-FOLDERS = ["/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/sbin", "/var", "/var/lib", "/var/tmp"]
+FOLDERS = ["/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/sbin",
+           "/usr/local", "/usr/local/bin", "/usr/local/sbin", "/var", "/var/lib", "/var/tmp"]
 LINKS = ["/bin", "/lib", "/lib64", "/sbin", "/var/run", "/var/lock"]
 DATABASE = "/var/lib/dpkg"
 KEPT = (".list", ".md5sums", ".conffiles")  # scripts have nothing here that could run them
