@@ -26,6 +26,7 @@ type world struct {
 	Environ        func() []string
 	Now            func() time.Time
 	Terminal       bool // whether Stderr is one
+	Colors         bool // whether Stdout shows them
 	Width          func() int
 }
 
@@ -90,7 +91,7 @@ func newRoot(w world) *cobra.Command {
 	}
 	for _, add := range []func(maker) *cobra.Command{
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
-		newStatus, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
+		newStatus, newGraph, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
 		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRevoke, newLedger, newDB,
 		newEmergency, newDependents, newAdoption, newRegistry, newKey, newConfig,
 	} {

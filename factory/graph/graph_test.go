@@ -119,7 +119,7 @@ func TestStates(t *testing.T) {
 		{name: "from the future", facts: graph.Facts{Newest: released("app", -day, parent)}, state: graph.OK, tone: graph.Good, text: "ok"},
 		{name: "ended", facts: well(), edit: func(i *factory.Image) { i.EndOfLife = date("2026-11-22") }, state: graph.Ended, tone: graph.Warn, text: "ended: support ended on 2026-11-22"},
 		{name: "its last day", facts: well(), edit: func(i *factory.Image) { i.EndOfLife = date("2026-11-23") }, state: graph.OK, tone: graph.Good, text: "ok"},
-		{name: "the worst comes first", state: graph.Breach, tone: graph.Bad, text: "breach: prod: CVE-2026-1 is late; held: x; unfixed: prod lacks a fix that is there since 3 d", last: "held 1 h",
+		{name: "the worst comes first", state: graph.Breach, tone: graph.Bad, text: "breach: prod: CVE-2026-1 is late; held: x; unfixed: a fix is there since 3 d that is not in prod", last: "held 1 h",
 			facts: with(func(f *graph.Facts) {
 				s := standing(factory.Prod, parent)
 				s.Breach, s.DriftHours = "CVE-2026-1 is late", 80

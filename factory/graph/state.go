@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -88,14 +89,7 @@ func (n *Node) judge(in Input, parent *Node) {
 	case l.Action == factory.Hold:
 		n.mark(Held, "%s", cmp.Or(l.Reason, "held back"))
 	}
-	for _, s := range n.InForce {
-		if s.Breach != "" {
-			n.mark(Breach, "%s: %s", s.Env, s.Breach)
-		}
-		if s.DriftHours > 0 {
-			n.mark(Unfixed, "%s lacks a fix that is there since %s", s.Env, span(time.Duration(s.DriftHours*float64(time.Hour))))
-		}
-	}
+	n.judgeForce()
 	if n.Release == nil {
 		n.never()
 		return
@@ -108,6 +102,23 @@ func (n *Node) judge(in Input, parent *Node) {
 		n.mark(Ended, "support ended on %s", n.ends)
 	}
 	n.compare(parent)
+}
+
+// judgeForce marks what is wrong with what is in force.
+func (n *Node) judgeForce() {
+	var lacking []string
+	longest := 0.0
+	for _, s := range n.InForce {
+		if s.Breach != "" {
+			n.mark(Breach, "%s: %s", s.Env, s.Breach)
+		}
+		if s.DriftHours > 0 {
+			lacking, longest = append(lacking, string(s.Env)), max(longest, s.DriftHours)
+		}
+	}
+	if len(lacking) > 0 {
+		n.mark(Unfixed, "a fix is there since %s that is not in %s", span(time.Duration(longest*float64(time.Hour))), strings.Join(lacking, ", "))
+	}
 }
 
 func (n *Node) never() {
