@@ -161,7 +161,7 @@ func adoptionLacks(r adoption.Report) []string {
 	lines := []string{fmt.Sprintf("compared with what is in force in %s; %s looked at, the last one %s, the longest ago %s", r.Env,
 		counted(r.Looked, "repository", "repositories"), ago(r.At, *r.Newest), ago(r.At, *r.Oldest))}
 	for _, l := range r.Unread {
-		lines = append(lines, fmt.Sprintf("not read whole: %s, %s: %s", l.Repository, ago(r.At, l.At), l.Problem))
+		lines = append(lines, fmt.Sprintf("not looked at whole: %s, %s: %s", l.Repository, ago(r.At, l.At), l.Problem))
 	}
 	for _, env := range []factory.Env{factory.Dev, factory.Staging, factory.Prod} {
 		if n := r.Elsewhere[env]; n > 0 {

@@ -89,6 +89,7 @@ type discovery struct {
 
 	index      *adoption.Index
 	dependents []factory.Dependent
+	tags       map[string]string // by release
 	db         *store.Store
 	pending    []store.Sighting
 	copies     atomic.Int64
@@ -134,7 +135,7 @@ func (d *discovery) run(ctx context.Context) error {
 	if len(releases) == 0 {
 		return &factory.Problem{Kind: factory.ErrNotFound, What: "there is no release yet that anybody could build on", Hint: "factory nightly makes the first"}
 	}
-	d.index, d.dependents = adoption.NewIndex(releases), declaredDependents(set)
+	d.index, d.dependents, d.tags = adoption.NewIndex(releases), declaredDependents(set), map[string]string{}
 	d.told = discovered{Registry: d.Host, At: d.w.Now().UTC(), Recorded: !d.DryRun, Releases: len(releases), Skipped: map[string]int{}, Found: []factory.Observed{}, NotLookedAt: []factory.Look{}}
 	if d.cfg.Embedded && d.Host == d.cfg.Addr {
 		if err := d.serveRegistry(ctx); err != nil {
@@ -148,7 +149,7 @@ func (d *discovery) run(ctx context.Context) error {
 	d.told.Repositories = len(names)
 	ours := map[string]bool{}
 	for _, r := range releases {
-		ours[r.Repository] = true
+		ours[r.Repository], d.tags[r.ID] = true, r.Tag.String()
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return ours[name] })
 	d.told.Ours = d.told.Repositories - len(names)
@@ -206,12 +207,25 @@ func (d *discovery) see(ctx context.Context, l registry.Looked) error {
 func unreadable(l registry.Looked) string {
 	var all []string
 	for _, err := range l.Problems {
-		all = append(all, firstLine(err.Error()))
+		text := oneLine(err.Error())
+		if p := factory.Problems(err); len(p) > 0 && p[0].Hint != "" {
+			text = oneLine((&factory.Problem{What: p[0].What, Cause: p[0].Cause}).Error()) + " (" + p[0].Hint + ")"
+		}
+		all = append(all, text)
 	}
 	if l.More > 0 {
 		all = append(all, fmt.Sprintf("and %d more", l.More))
 	}
 	return strings.Join(all, "; ")
+}
+
+// oneLine is text on one line, as much of it as a person reads: a registry may answer with a page.
+func oneLine(text string) string {
+	const most = 240
+	if text = strings.Join(strings.Fields(text), " "); len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 func (d *discovery) sight(ctx context.Context, s store.Sighting) error {
@@ -238,9 +252,9 @@ func (d *discovery) partial() error {
 	if n == 0 && d.told.Cut == "" {
 		return nil
 	}
-	p := &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("%s of %d could not be read whole", counted(n, "repository", "repositories"), d.told.Repositories), Hint: "what was recorded of them before still stands; run it again"}
+	p := &factory.Problem{Kind: errPartial, What: fmt.Sprintf("%s of %d could not be looked at whole", counted(n, "repository", "repositories"), d.told.Repositories), Hint: "what was recorded of them before still stands; run it again"}
 	if d.told.Cut != "" {
 		p.What = "the registry's catalogue may have more: " + d.told.Cut
 	}
-	return errors.Join(errPartial, p)
+	return p
 }

@@ -39,7 +39,7 @@ func (d *discovery) printTable() error {
 		if !o.Created.IsZero() {
 			made = ago(d.told.At, o.Created)
 		}
-		text = append(text, []string{o.Repository, o.Tag, o.Digest.Short(), made, o.Image, cmp.Or(o.Release, "unknown"), knownBy(o), cmp.Or(o.Dependent, "-")})
+		text = append(text, []string{o.Repository, o.Tag, o.Digest.Short(), made, o.Image, cmp.Or(d.tags[o.Release], o.Release, "unknown"), knownBy(o), cmp.Or(o.Dependent, "-")})
 	}
 	return d.table([]string{"REPOSITORY", "TAG", "DIGEST", "MADE", "BASE", "RELEASE", "BY", "DEPENDENT"}, text)
 }
@@ -89,7 +89,7 @@ func (d *discovery) unlisted() []factory.Observed {
 func (d *discovery) summary() []string {
 	t := d.told
 	lines := []string{
-		fmt.Sprintf("%s: %s, %d read whole, %d our own, %d not there or not shown to us, %d not read whole", t.Registry, counted(t.Repositories, "repository", "repositories"), t.Looked, t.Ours, t.Missing, len(t.NotLookedAt)),
+		fmt.Sprintf("%s: %s, %d looked at, %d our own, %d not there or not shown to us, %d not looked at whole", t.Registry, counted(t.Repositories, "repository", "repositories"), t.Looked, t.Ours, t.Missing, len(t.NotLookedAt)),
 		fmt.Sprintf("%s in them: %d images looked at, %d older ones not asked for%s", count(t.Tags, "tag"), t.Images, t.Older, map[bool]string{true: " (--tags all)"}[t.Older > 0]),
 	}
 	for _, reason := range sortedKeys(t.Skipped) {
@@ -101,13 +101,13 @@ func (d *discovery) summary() []string {
 	const most = 20
 	for i, l := range t.NotLookedAt {
 		if i == most {
-			lines = append(lines, fmt.Sprintf("not read whole: %d more; --json lists them", len(t.NotLookedAt)-most))
+			lines = append(lines, fmt.Sprintf("not looked at whole: %d more; --json lists them", len(t.NotLookedAt)-most))
 			break
 		}
-		lines = append(lines, "not read whole: "+l.Repository+": "+l.Problem)
+		lines = append(lines, "not looked at whole: "+l.Repository+": "+l.Problem)
 	}
 	unlisted := d.unlisted()
-	verdict := fmt.Sprintf("%s built on %s of ours", count(len(t.Found), "image"), count(t.Releases, "release"))
+	verdict := fmt.Sprintf("%s on ours, of which %s known", counted(len(t.Found), "image is built", "images are built"), counted(t.Releases, "release is", "releases are"))
 	if len(unlisted) > 0 {
 		verdict += fmt.Sprintf("; %s in nobody's dependents.yaml%s", counted(len(unlisted), "repository is", "repositories are"), map[bool]string{true: ": add --yaml for entries to paste"}[!d.YAML])
 	}

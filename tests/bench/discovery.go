@@ -113,7 +113,7 @@ func publishTeams(ctx context.Context, host string, bases []v1.Image) error {
 	group.SetLimit(8)
 	for n := range teams {
 		group.Go(func() error {
-			var img v1.Image = empty.Image
+			img := empty.Image
 			if n%10 != 0 {
 				img = bases[n%len(bases)]
 			}
