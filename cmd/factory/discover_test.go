@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/adoption"
+	"github.com/imagefactory/imagefactory/factory/registry"
 	"github.com/imagefactory/imagefactory/factory/store"
 	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
 )
@@ -199,5 +200,35 @@ func TestAdoptionTexts(t *testing.T) {
 	}
 	if knownBy(factory.Observed{By: factory.ByAnnotation}) != "annotation" {
 		t.Error("layers that nobody knows are told")
+	}
+}
+
+// The embedded registry of this factory is served while it is read.
+func TestDiscoverEmbedded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := d.release(t, "debian-12", time.Hour)
+	server := &registry.Server{Dir: d.dir + "/.factory/registry", Addr: "127.0.0.1:0"}
+	running, err := server.Start(t.Context())
+	must(t, err)
+	must(t, fixture.Child(running.Addr()+"/team/app:1", r.Ref(), d.Now(), false))
+	for _, there := range []bool{true, false} { // by another process; by this one
+		if !there {
+			must(t, running.Close())
+		}
+		d.stderr.Reset()
+		if code := run(t.Context(), []string{"dependents", "discover", running.Addr(), "--dir", d.dir, "--registry-addr", running.Addr()}, d.world()); code != 0 || !strings.Contains(d.stderr.String(), "1 image is built on ours") {
+			t.Error(code, d.stderr.String())
+		}
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	page := errors.New("<html>\n" + strings.Repeat("sorry ", 100))
+	l := registry.Looked{More: 3, Problems: []error{page, fmt.Errorf("app:1: %w", &factory.Problem{What: "registry: read 1", Cause: page, Hint: "docker login"})}}
+	got := unreadable(l)
+	if !strings.HasPrefix(got, "<html> sorry ") || strings.Contains(got, "\n") || !strings.Contains(got, "registry: read 1: <html>") || !strings.HasSuffix(got, "… (docker login); and 3 more") || len(got) > 700 {
+		t.Errorf("%q", got)
 	}
 }
