@@ -77,6 +77,7 @@ type Trigger struct {
 	Ended     *time.Time   `json:"ended,omitempty"`
 	Answer    string       `json:"answer,omitempty"` // what the server said last, or why there was no answer
 	URL       string       `json:"url,omitempty"`    // where a person sees what came of it: a pull request, a pipeline
+	Done      bool         `json:"done,omitempty"`   // the dependent is known to have the digest
 }
 
 // TriggerState is where a trigger stands.
