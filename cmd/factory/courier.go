@@ -87,8 +87,8 @@ func plainly(err error) error { return errors.New(firstLine(err.Error())) }
 
 // dispatcher delivers triggers.
 func (a *app) dispatcher(db *store.Store) *dispatch.Dispatcher {
-	teller := &telling{app: a, db: db, client: &downstream.Client{Now: a.w.Now, Events: a.events}}
-	return &dispatch.Dispatcher{Outbox: db, Book: db, Teller: teller, Now: a.w.Now, Rand: rand.Float64, CanaryWait: a.cfg.CanaryWait, Patience: triggerPatience, Events: a.events,
+	teller := &telling{app: a, db: db, client: &downstream.Client{Now: a.w.Now, Events: a.emit}}
+	return &dispatch.Dispatcher{Outbox: db, Book: db, Teller: teller, Now: a.w.Now, Rand: rand.Float64, CanaryWait: a.cfg.CanaryWait, Patience: triggerPatience, Events: a.emit,
 		Route: func(t factory.Trigger) (factory.Server, error) {
 			_, s, err := a.addressee(t)
 			return s, err
@@ -155,7 +155,7 @@ func (c *courier) deliver(ctx context.Context) {
 	c.did.Delivered += r.Delivered
 	c.did.Stuck = r.Stuck
 	if err != nil && ctx.Err() == nil {
-		c.app.events.Emit(factory.Event{Kind: factory.Warned, Message: "triggers: " + err.Error()})
+		c.app.emit(factory.Event{Kind: factory.Warned, Message: "triggers: " + err.Error()})
 	}
 }
 
@@ -175,12 +175,12 @@ func (c *courier) finish(ctx context.Context, hurry bool) *tally {
 		}
 		counts, err := c.db.CountTriggers(context.WithoutCancel(ctx))
 		if err != nil {
-			c.app.events.Emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
+			c.app.emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
 			return
 		}
 		t := tally{c.did.Delivered, counts[factory.TriggerWaiting], counts[factory.TriggerDead]}
 		for _, why := range sortedKeys(c.did.Stuck) {
-			c.app.events.Emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf("%s cannot be told: %s", count(c.did.Stuck[why], "dependent"), why)})
+			c.app.emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf("%s cannot be told: %s", count(c.did.Stuck[why], "dependent"), why)})
 		}
 		if t != (tally{}) {
 			c.told = &t
@@ -209,9 +209,14 @@ func (c *command) tellOf(t *tally) {
 		return
 	}
 	c.post.said = true
-	if e := (factory.Event{Kind: factory.Noted, Message: t.String()}); c.shown {
-		c.afterwards(e)
+	c.emit(factory.Event{Kind: factory.Noted, Message: t.String()})
+}
+
+// emit shows an event, also when results were printed already.
+func (a *app) emit(e factory.Event) {
+	if a.shown.Load() {
+		a.afterwards(e)
 	} else {
-		c.events.Emit(e)
+		a.events.Emit(e)
 	}
 }

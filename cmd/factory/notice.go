@@ -22,31 +22,38 @@ type telling struct {
 
 // Tell tells a trigger's dependent.
 func (t *telling) Tell(ctx context.Context, tr factory.Trigger) (factory.Told, error) {
-	d, server, err := t.app.addressee(tr)
+	server, token, n, err := t.message(ctx, tr)
 	if err != nil {
-		return factory.Told{}, plainly(err) // it was there a moment ago
+		return factory.Told{}, err
 	}
-	token, err := secret(server.Token, t.app.w.Env)
-	if err != nil {
-		return factory.Told{}, plainly(err)
-	}
-	n, err := t.notice(ctx, tr)
-	if err != nil {
-		return factory.Told{}, plainly(err) // the store's trouble, not the dependent's
-	}
-	n.Trigger, n.Dependent = tr, d
-	return t.client.Tell(ctx, server, string(token), n)
+	return t.client.Tell(ctx, server, token, n)
 }
 
-// Watch looks whether a canary has what it was told of. Only a pull request shows that: telling it again changes nothing, and says
-// when there is nothing left to change.
+// Watch looks whether a canary has what it was told of.
 func (t *telling) Watch(ctx context.Context, tr factory.Trigger) (known, done bool, err error) {
-	d, _, err := t.app.addressee(tr)
-	if err != nil || d.Tell.How != factory.TellPullRequest {
-		return false, false, nil
+	server, token, n, err := t.message(ctx, tr)
+	if err != nil {
+		return false, false, err
 	}
-	told, err := t.Tell(ctx, tr)
-	return true, told.Done, err
+	return t.client.Watch(ctx, server, token, n)
+}
+
+// message is what a trigger's dependent is told, and through what. Its errors are of no kind: they are the factory's own, and decide
+// nothing about the dependent.
+func (t *telling) message(ctx context.Context, tr factory.Trigger) (server factory.Server, token string, n factory.Notice, err error) {
+	d, server, err := t.app.addressee(tr)
+	if err != nil { // it was there a moment ago
+		return server, "", n, plainly(err)
+	}
+	b, err := secret(server.Token, t.app.w.Env)
+	if err != nil {
+		return server, "", n, plainly(err)
+	}
+	if n, err = t.notice(ctx, tr); err != nil {
+		return server, "", n, plainly(err)
+	}
+	n.Trigger, n.Dependent = tr, d
+	return server, string(b), n, nil
 }
 
 // notice is what changed with a release in its environment, for whomever.

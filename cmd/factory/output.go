@@ -21,7 +21,7 @@ import (
 // out is stdout, once the progress lines are out of its way. After that no progress is shown.
 func (c *command) out() io.Writer {
 	_ = c.renderer.Close()
-	c.shown = true
+	c.shown.Store(true)
 	return c.w.Stdout
 }
 

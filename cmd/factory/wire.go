@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,8 +39,8 @@ type app struct {
 	ran      factory.Run // the run that this invocation recorded, if it did
 
 	following following
-	post      *courier // of the run under way
-	shown     bool     // results were printed, so no progress is shown any more
+	post      *courier    // of the run under way
+	shown     atomic.Bool // results were printed, so no progress is shown any more
 
 	mu      sync.Mutex
 	db      *store.Store
