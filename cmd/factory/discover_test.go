@@ -36,7 +36,7 @@ func TestDiscoverOurOwn(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	r := d.release(t, "debian-12", time.Hour)
-	must(t, fixture.Child(d.registry+"/team/app:1", r.Ref(), time.Time{}, false))
+	must(t, fixture.BuiltOn(d.registry+"/team/app:1", r.Ref(), time.Time{}, false))
 	if code := d.run(t, "dependents", "discover", d.registry); code != 0 {
 		t.Fatal(code, d.stderr.String())
 	}
@@ -63,7 +63,7 @@ func TestDiscoverVanished(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	r := d.release(t, "debian-12", time.Hour)
-	must(t, fixture.Child(d.registry+"/team/app:1", r.Ref(), d.Now(), false))
+	must(t, fixture.BuiltOn(d.registry+"/team/app:1", r.Ref(), d.Now(), false))
 	catalogue := ""
 	host := d.proxied(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if catalogue == "" || !strings.HasSuffix(r.URL.Path, "/_catalog") {
@@ -211,7 +211,7 @@ func TestDiscoverEmbedded(t *testing.T) {
 	server := &registry.Server{Dir: d.dir + "/.factory/registry", Addr: "127.0.0.1:0"}
 	running, err := server.Start(t.Context())
 	must(t, err)
-	must(t, fixture.Child(running.Addr()+"/team/app:1", r.Ref(), d.Now(), false))
+	must(t, fixture.BuiltOn(running.Addr()+"/team/app:1", r.Ref(), d.Now(), false))
 	for _, there := range []bool{true, false} { // by another process; by this one
 		if !there {
 			must(t, running.Close())
