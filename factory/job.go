@@ -87,6 +87,8 @@ type Locked struct {
 	// reproduced from it alone.
 	Inputs []byte
 	At     time.Time // when the run began; decides the tag's date
+	// Own are the names of the packages that a child has beyond its parent's, sorted.
+	Own []string
 	// Fresh, when not empty, names this attempt: no step may take its result from an earlier one's cache.
 	Fresh string
 }

@@ -100,7 +100,9 @@ func TestResolveChild(t *testing.T) {
 		"a release that nobody knows": {func(_ *testing.T, _ *desk, job *factory.Job) { job.Parent.Release = "nothing" }, `parent of debian-12-app: no release "nothing"`},
 		"the parent was locked again": {func(t *testing.T, d *desk, _ *factory.Job) { must(t, writeLock(d.dir, newer(t, d, "debian-12"))) },
 			"the lock of debian-12-app was made for another lock of debian-12 (make it: factory lock debian-12-app)"},
-		"both were locked again": {func(t *testing.T, d *desk, _ *factory.Job) { must(t, fixture.Lock(d.dir, map[string]string{"bash": "2.0-1"})) },
+		"both were locked again": {func(t *testing.T, d *desk, _ *factory.Job) {
+			must(t, fixture.Lock(d.dir, map[string]string{"bash": "2.0-1"}))
+		},
 			"was released from another lock than debian-12-app was locked with (factory build debian-12 debian-12-app)"},
 		"the parent has no lock": {func(t *testing.T, d *desk, _ *factory.Job) { must(t, os.Remove(lockPath(d.dir, "debian-12"))) }, "debian-12 has no lock"},
 		"the parent's lock is damaged": {func(t *testing.T, d *desk, _ *factory.Job) {

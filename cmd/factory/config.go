@@ -48,6 +48,7 @@ var settings = []setting{
 	{Key: "env", Env: "FACTORY_ENV", Default: "dev", Help: "environment that new releases are tagged for"},
 	{Key: "heartbeat", Env: "FACTORY_HEARTBEAT", Default: "", Help: "monitor that a night tells how it ended: env:NAME or file:PATH with its URL, or the URL; empty = none", flag: "-"},
 	{Key: "canary-wait", Env: "FACTORY_CANARY_WAIT", Default: "30m", Help: "how long canaries among the dependents hold the others back", flag: "-"},
+	{Key: "cause", Env: "FACTORY_CAUSE", Default: "", Help: "id of the factory's own trigger that asked for this run; its releases say so, and it is not told of them again", flag: "-"},
 	{Key: "progress", Env: "FACTORY_PROGRESS", Default: "auto", Help: "auto, tty, plain or json"},
 }
 
@@ -262,6 +263,9 @@ func (c *config) parse() error {
 	}
 	if !slices.Contains([]string{"auto", "tty", "plain", "json"}, c.Progress) {
 		bad("progress", "auto, tty, plain or json")
+	}
+	if v := get("cause"); v != "" && !causeForm.MatchString(v) {
+		bad("cause", "the id of a trigger: letters, digits, dots and dashes")
 	}
 	for _, key := range []string{"key-password", "identity-token"} {
 		if v := get(key); v != "" && !isReference(v) {

@@ -35,7 +35,7 @@ var vulnerabilityID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*-[A-Za-z0-9.:_-]{
 
 func newEmergency(mk maker) *cobra.Command {
 	var o emergencyOptions
-	var env, wait string
+	var env, wait, cause string
 	c := &cobra.Command{
 		Use: "emergency ID", Short: "a vulnerability is out: who has it, is there a fix; rebuild, promote and prove", Args: cobra.ExactArgs(1),
 		Long: `emergency gets the newest vulnerability data, looks the SBOMs of everything in force up in it, and locks what is affected in memory to see
@@ -53,10 +53,11 @@ that package than it holds.
 	c.Flags().BoolVar(&o.Commit, "commit", false, "commit each changed lock on its own")
 	c.Flags().BoolVar(&o.Push, "push", false, "push these commits (needs --commit)")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only answer the question: who is affected, and is there a fix")
+	causeFlag(c, &cause)
 	c.Flags().StringVar(&wait, "wait", "", "while there is no fix ask again, for so long (default without a value: until there is one)")
 	c.Flags().Lookup("wait").NoOptDefVal = forEver
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		if err := o.read(args[0], env, wait, c.cfg.Env); err != nil {
+		if err := errors.Join(o.read(args[0], env, wait, c.cfg.Env), c.because(cause)); err != nil {
 			return err
 		}
 		return (&emergency{command: c, emergencyOptions: o, done: map[string]bool{}}).run(ctx)

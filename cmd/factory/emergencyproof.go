@@ -97,13 +97,21 @@ func (e *emergency) mend(ctx context.Context, run string, images []string) error
 		return err
 	}
 	var errs []error
-	for _, image := range images {
+	for name, err := range out.Errors { // what they are built on
+		if !slices.Contains(images, name) {
+			errs = append(errs, err)
+		}
+	}
+	for _, image := range parentsFirst(set, images) {
 		p := newProof(image, e.before(image))
 		err := out.Errors[image]
 		i := slices.IndexFunc(out.Jobs, func(j factory.RunJob) bool { return j.Image == image })
 		if i >= 0 {
 			for _, s := range out.Jobs[i].Steps {
 				p.Steps = append(p.Steps, phase{string(s.Step), s.Seconds})
+			}
+			if j := out.Jobs[i]; j.Action == factory.Hold {
+				err = &factory.Problem{Kind: factory.ErrBlocked, What: image + " is held back: " + j.Reason}
 			}
 		}
 		if err == nil {

@@ -31,8 +31,11 @@ func newNightly(mk maker) *cobra.Command {
 		Short: "lock, plan, then rebuild whatever has a reason to be rebuilt",
 		Long: `nightly asks the archives for the newest packages, plans, and takes every image that has a reason down the pipeline:
 resolve, build, harden, pack, test, prove, scan, gate, sign, publish, record. An image that is kept is looked up in today's
-vulnerability data. Not rebuilding an image has a reason too. One failing image never
-stops another one.
+vulnerability data. Not rebuilding an image has a reason too.
+
+Images that are built on others come after those, and are rebuilt when what they are built on came out anew. One failing image
+holds back those that are built on it, and never another one. One that is built on another and fails is tried again after 1, 2, 4 and
+then every 7 days, or as soon as anything about it changed, or when it is asked for by name.
 
 New locks stay in the working tree, and their releases are marked dirty, unless --commit makes a commit of each.
 
@@ -45,6 +48,7 @@ seconds}. Silence then means that no night ran. {exit} and {state} in its URL st
 	c.Flags().BoolVar(&o.Commit, "commit", false, "commit each changed lock on its own")
 	c.Flags().BoolVar(&o.Push, "push", false, "push these commits; a lost race is retried (needs --commit)")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "like factory plan: change nothing")
+	causeFlag(c, &o.Cause)
 	h.flag(c)
 	return h.beating(leaf(c, h.watching(mk), func(ctx context.Context, c *command, _ []string) error {
 		o.Command, o.Lock, h.rests = "nightly", true, o.DryRun
@@ -61,7 +65,8 @@ func newBuild(mk maker) *cobra.Command {
 		Use:   "build IMAGE...",
 		Short: "rebuild images now, from the locks as they are",
 		Long: `build takes the named images down the whole pipeline whether or not they have a reason, from their lock as it lies in the
-repository. With --lock it asks the archives first.
+repository. With --lock it asks the archives first. Those that are built on others come after them; what an image is built on has to
+be released, or named too.
 
 ` + exitHelp,
 		Example: "  factory build debian-12\n  factory build --lock debian-12 debian-13",
@@ -69,6 +74,7 @@ repository. With --lock it asks the archives first.
 	}
 	c.Flags().BoolVar(&o.Lock, "lock", false, "lock the images first")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and change nothing")
+	causeFlag(c, &o.Cause)
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		o.Command, o.Images = "build", args
 		return c.night(ctx, o)
@@ -97,6 +103,7 @@ type nightOptions struct {
 	Lock         bool
 	Commit, Push bool
 	DryRun       bool
+	Cause        string // --cause
 }
 
 // night is a run from its lease to its verdict.
@@ -106,6 +113,9 @@ func (c *command) night(ctx context.Context, o nightOptions) error {
 	}
 	if o.Push && !o.Commit {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: "--push without --commit", Hint: "add --commit"}
+	}
+	if err := c.because(o.Cause); err != nil {
+		return err
 	}
 	set, problems := definition.Load(c.cfg.Dir)
 	if problems != nil && len(set.Images) == 0 {

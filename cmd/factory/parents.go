@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
@@ -10,48 +12,48 @@ import (
 )
 
 // onParent makes sure that a child's lock, its parent's lock and the release that the child is built on belong together: else
-// packages would be installed on others than those that they were chosen for.
-func (a *app) onParent(ctx context.Context, job factory.Job, lock factory.Lock) error {
+// packages would be installed on others than those that they were chosen for. It returns the packages that the child adds.
+func (a *app) onParent(ctx context.Context, job factory.Job, lock factory.Lock) (own []string, err error) {
 	img := job.Image
 	stale := func(what string) error {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("the lock of %s was made for %s", img.Name, what), Hint: "make it: factory lock " + img.Name}
 	}
 	switch {
 	case img.From == "" && lock.Parent == nil:
-		return nil
+		return nil, nil
 	case img.From == "":
-		return stale("a child of " + lock.Parent.Image)
+		return nil, stale("a child of " + lock.Parent.Image)
 	case lock.Parent == nil || lock.Parent.Image != img.From:
-		return stale("another parent than " + img.From)
+		return nil, stale("another parent than " + img.From)
 	}
 	theirs, ok, err := definition.ReadLock(a.cfg.Dir, img.From)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case !ok:
-		return noLock(img.From)
+		return nil, noLock(img.From)
 	}
 	switch pin, err := theirs.Pin(); {
 	case err != nil:
-		return err
+		return nil, err
 	case pin != *lock.Parent:
-		return stale("another lock of " + img.From)
+		return nil, stale("another lock of " + img.From)
 	case job.Parent == nil:
-		return noParent(img)
+		return nil, noParent(img)
 	}
 	db, err := a.store(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := db.Release(ctx, job.Parent.Release)
 	if err != nil {
-		return fmt.Errorf("parent of %s: %w", img.Name, err)
+		return nil, fmt.Errorf("parent of %s: %w", img.Name, err)
 	}
 	if pin, err := r.Lock.Pin(); err != nil || pin != *lock.Parent {
-		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s was released from another lock than %s was locked with", job.Parent.Ref(), img.Name), Cause: err,
+		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s was released from another lock than %s was locked with", job.Parent.Ref(), img.Name), Cause: err,
 			Hint: fmt.Sprintf("factory build %s %s", img.From, img.Name)}
 	}
-	return nil
+	return lock.Beyond(r.Lock), nil
 }
 
 // noParent says that there is nothing to build a child on.
@@ -75,4 +77,37 @@ func (a *app) base(ctx context.Context, image string) (*factory.Base, error) {
 
 func baseOf(r factory.Release) *factory.Base {
 	return &factory.Base{Image: r.Image, Release: r.ID, Repository: r.Repository, Digest: r.Digest, Tag: r.Tag}
+}
+
+// beneath is what the gate has to know about the release that another one is built on: which packages that one adds, and what speaks
+// against the base in an environment.
+func (c *command) beneath(ctx context.Context, r factory.Release, env factory.Env) (own []string, against string, err error) {
+	if r.Parent == nil {
+		return nil, "", nil
+	}
+	db, err := c.store(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	name := fmt.Sprintf("%s %s (%s)", r.Parent.Image, r.Parent.Tag, r.Parent.Digest.Short())
+	parent, err := db.Release(ctx, r.Parent.Release)
+	switch {
+	case errors.Is(err, factory.ErrNotFound):
+		return nil, "it is built on " + name + ", which this database does not know", nil
+	case err != nil:
+		return nil, "", err
+	}
+	own = r.Lock.Beyond(parent.Lock)
+	revoked, err := db.Revoked(ctx, parent.Repository, parent.Digest)
+	if err != nil {
+		return nil, "", err
+	}
+	if revoked != nil {
+		return own, "it is built on " + name + ", which is revoked: " + revoked.Reason, nil
+	}
+	entries, err := db.Ledger(ctx, store.LedgerQuery{Image: parent.Image, Digest: parent.Digest})
+	if err == nil && !slices.ContainsFunc(entries, func(e factory.Entry) bool { return e.Env == env && !e.Revoked }) {
+		against = fmt.Sprintf("its base %s is not in %s; promote that first", name, env)
+	}
+	return own, against, err
 }

@@ -71,17 +71,51 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 				return none, err
 			}
 		}
-		if img.From != "" && input.Parent == nil && input.Err == nil && input.Unset == "" && !slices.Contains(names, img.From) {
+		if img.From != "" && input.Parent == nil && input.Err == nil && input.Unset == "" && !slices.Contains(names, img.From) && !o.Lock {
 			input.Err = noParent(img)
 		}
 		p.inputs[name] = input
 		in = append(in, input)
+	}
+	if o.Lock && len(o.Images) > 0 {
+		above, err := c.lockedAnew(ctx, k, names, p)
+		if err != nil {
+			return none, err
+		}
+		in = append(in, above...)
 	}
 	for _, j := range p.rules.Make(in) {
 		p.jobs = append(p.jobs, p.called(j))
 	}
 	p.jobs = append(p.jobs, brokenDefinitions(set, problems, o.Images)...)
 	return p, nil
+}
+
+// lockedAnew are the images that the named ones are built on and that changed since their last release, by their locks above all: what
+// was locked for them can be built on nothing else.
+func (c *command) lockedAnew(ctx context.Context, k known, names []string, p planned) (in []plan.Input, err error) {
+	var above []plan.Input
+	for _, wave := range levels(k.set, names) {
+		for _, img := range wave {
+			if slices.Contains(names, img.Name) {
+				continue
+			}
+			input, err := c.planInput(ctx, img, k)
+			if err != nil {
+				return nil, err
+			}
+			above = append(above, input)
+		}
+	}
+	rules := p.rules
+	rules.MaxAge, rules.Force = 0, nil
+	for _, j := range rules.Make(above) {
+		if i := slices.IndexFunc(above, func(i plan.Input) bool { return i.Image.Name == j.Image.Name }); j.Action != factory.Keep {
+			p.inputs[j.Image.Name] = above[i]
+			in = append(in, above[i])
+		}
+	}
+	return in, nil
 }
 
 // called gives a job the reason that it was asked for, where one was said.

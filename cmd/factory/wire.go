@@ -37,6 +37,7 @@ type app struct {
 	events   factory.Events
 	began    time.Time   // of this invocation: it dates what a run makes, also past midnight
 	ran      factory.Run // the run that this invocation recorded, if it did
+	cause    string      // the trigger of ours that asked for this invocation; empty = none
 
 	following following
 	post      *courier    // of the run under way
@@ -100,6 +101,7 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Verifier:   s,
 		Recorder:   recording{db, a.post},
 		Repository: a.repository,
+		Cause:      a.cause,
 		NewID:      a.newID,
 		Now:        a.w.Now,
 		Cleanup:    func(art factory.Artifact) { _ = os.RemoveAll(art.Layout) },

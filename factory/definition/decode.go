@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -23,6 +24,8 @@ import (
 type decoder struct {
 	problems problems
 	partial  bool // a shared part: others may bring what it needs
+	// fine are texts that were looked at before and follow their rule: what many images continue is looked at once.
+	fine map[*node]bool
 }
 
 var (
@@ -69,7 +72,7 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		d.mismatch(n, path, "a mapping with "+strings.Join(keysOf(t), ", "))
 		return
 	}
-	seen := map[string]factory.Position{}
+	seen := make(map[string]factory.Position, len(n.fields))
 	for _, f := range n.fields {
 		if first, twice := seen[f.key]; twice {
 			d.problems.add(f.at, "keep one of them", "key %q is there twice, first in line %d", f.key, first.Line)
@@ -84,16 +87,14 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		sf := fieldsOf(t)[i]
 		d.value(f.value, v.FieldByIndex(sf.Index), sf.Tag, dotted(path, f.key))
 	}
-	for _, sf := range fieldsOf(t) {
-		key := sf.Tag.Get("yaml")
+	for i, sf := range fieldsOf(t) {
+		key := keysOf(t)[i]
 		if _, there := seen[key]; !there && sf.Tag.Get("need") == "yes" && !d.partial {
 			d.problems.add(n.at, "add "+key+": "+sf.Tag.Get("doc"), "key %q is missing%s", key, within(path))
 		}
 	}
-	for i := range t.NumField() {
-		if t.Field(i).Type == positionType {
-			v.Field(i).Set(reflect.ValueOf(n.at))
-		}
+	for _, i := range layoutOf(t).places {
+		v.Field(i).Set(reflect.ValueOf(n.at))
 	}
 }
 
@@ -155,6 +156,9 @@ func (d *decoder) text(n *node, into *text, tag reflect.StructTag, path string) 
 		return
 	}
 	into.Value, into.At = n.text, n.at
+	if d.fine[n] {
+		return
+	}
 	if tag.Get("enum") != "" {
 		if !slices.Contains(choices, n.text) {
 			d.problems.add(n.at, nearest(n.text, choices), "%s: expected %s, found %.80q", path, want, n.text)
@@ -163,6 +167,8 @@ func (d *decoder) text(n *node, into *text, tag reflect.StructTag, path string) 
 	}
 	if detail, ok := r.ok(n.text); !ok {
 		d.problems.add(n.at, detail, "%s: expected %s, found %.80q", path, want, n.text)
+	} else if d.fine != nil {
+		d.fine[n] = true
 	}
 }
 
@@ -223,22 +229,36 @@ func bounds(tag reflect.StructTag) (least, greatest int) {
 	return least, greatest
 }
 
-// fieldsOf returns the fields that have a key; keysOf returns those keys in the same order.
-func fieldsOf(t reflect.Type) (all []reflect.StructField) {
-	for _, sf := range reflect.VisibleFields(t) {
-		if sf.Tag.Get("yaml") != "" {
-			all = append(all, sf)
-		}
-	}
-	return all
+// layout is what the decoder knows of a file type.
+type layout struct {
+	fields []reflect.StructField // those that have a key
+	keys   []string              // in the same order
+	places []int                 // of the fields that say where it stands
 }
 
-func keysOf(t reflect.Type) (all []string) {
-	for _, sf := range fieldsOf(t) {
-		all = append(all, sf.Tag.Get("yaml"))
+var layouts sync.Map // by type: reflection is slow, and there are a few dozen of them
+
+func layoutOf(t reflect.Type) *layout {
+	if known, ok := layouts.Load(t); ok {
+		return known.(*layout)
 	}
-	return all
+	l := &layout{}
+	for _, sf := range reflect.VisibleFields(t) {
+		if key := sf.Tag.Get("yaml"); key != "" {
+			l.fields, l.keys = append(l.fields, sf), append(l.keys, key)
+		}
+		if sf.Type == positionType {
+			l.places = append(l.places, sf.Index[0])
+		}
+	}
+	layouts.Store(t, l)
+	return l
 }
+
+// fieldsOf returns the fields that have a key; keysOf returns those keys in the same order.
+func fieldsOf(t reflect.Type) []reflect.StructField { return layoutOf(t).fields }
+
+func keysOf(t reflect.Type) []string { return layoutOf(t).keys }
 
 func within(path string) string {
 	if path == "" {

@@ -34,7 +34,8 @@ func Load(dir string) (Set, error) {
 		return set, err
 	}
 	defer t.close()
-	l := &loader{tree: t, shared: map[string]*node{}, profiles: map[string]*Profile{}, images: map[string]*read{}}
+	l := &loader{tree: t, shared: map[string]*node{}, profiles: map[string]*Profile{}, images: map[string]*read{},
+		inputs: map[string][]string{}, vars: map[string][]string{}, fine: map[*node]bool{}}
 	if err := l.find(); err != nil {
 		return set, err
 	}
@@ -102,6 +103,9 @@ type loader struct {
 	flawed   []string            // shared files with problems of their own
 	profiles map[string]*Profile // nil when it cannot be used
 	images   map[string]*read    // those that were read
+	inputs   map[string][]string // and variables, by profile
+	vars     map[string][]string
+	fine     map[*node]bool // see decoder
 	problems problems
 }
 
@@ -155,7 +159,7 @@ func (l *loader) parse(name string) *node {
 
 // decode fills into from n and keeps the problems.
 func (l *loader) decode(n *node, into any, partial bool) {
-	d := decoder{partial: partial}
+	d := decoder{partial: partial, fine: l.fine}
 	d.decode(n, into)
 	l.problems = append(l.problems, d.problems...)
 }

@@ -49,10 +49,9 @@ func innerType(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil, ""
 	}
-	for _, sf := range fieldsOf(t) {
-		if sf.Tag.Get("yaml") == key {
-			return sf.Type, sf.Tag
-		}
+	if i := slices.Index(keysOf(t), key); i >= 0 {
+		sf := fieldsOf(t)[i]
+		return sf.Type, sf.Tag
 	}
 	return nil, ""
 }

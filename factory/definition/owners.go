@@ -44,6 +44,9 @@ func (r codeRule) covers(image string) bool {
 	}
 	pattern := strings.TrimSuffix(strings.Trim(r.pattern, "/"), "/**")
 	target := folder + "/" + image
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return pattern == target || pattern == folder || pattern == target+"/image.yaml"
+	}
 	if ok, _ := path.Match(pattern, target); ok || pattern == folder {
 		return true
 	}

@@ -170,6 +170,9 @@ func (l *loader) checkProfile(name string, f profileFile) {
 
 // profileInputs are the files that decide what a profile does.
 func (l *loader) profileInputs(p Profile) []string {
+	if known, ok := l.inputs[p.Name]; ok {
+		return known
+	}
 	inputs := []string{path.Join(profilesDir, p.Name+".yaml"), path.Join(ansibleDir, p.Playbook)}
 	for _, name := range []string{ansibleDir + "/ansible.cfg", ansibleDir + "/callback_plugins"} {
 		if _, err := l.tree.stat(name); err == nil {
@@ -179,13 +182,18 @@ func (l *loader) profileInputs(p Profile) []string {
 	for _, r := range p.Roles {
 		inputs = append(inputs, path.Join(rolesDir, r))
 	}
+	l.inputs[p.Name] = inputs
 	return inputs
 }
 
 var defaultsKey = regexp.MustCompile(`(?m)^([a-z_][a-z0-9_]*):`)
 
 // roleVars returns the variables that the roles of a profile declare in their defaults.
-func (l *loader) roleVars(p Profile) (names []string) {
+func (l *loader) roleVars(p Profile) []string {
+	if known, ok := l.vars[p.Name]; ok {
+		return known
+	}
+	names := []string{}
 	for _, r := range p.Roles {
 		b, err := l.tree.read(path.Join(rolesDir, r, "defaults/main.yml"), MaxFile)
 		if err != nil {
@@ -195,5 +203,6 @@ func (l *loader) roleVars(p Profile) (names []string) {
 			names = append(names, string(m[1]))
 		}
 	}
+	l.vars[p.Name] = names
 	return names
 }

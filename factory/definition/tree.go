@@ -15,14 +15,17 @@ import (
 )
 
 // tree reads below the repository's root, never through a symbolic link.
-type tree struct{ root *os.Root }
+type tree struct {
+	root    *os.Root
+	folders map[string]bool // those that were seen to be folders
+}
 
 func openTree(dir string) (tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return tree{}, &factory.Problem{Kind: factory.ErrNotFound, What: "opening the repository", Where: factory.Position{File: dir}, Cause: err}
 	}
-	return tree{root}, nil
+	return tree{root, map[string]bool{}}, nil
 }
 
 func (t tree) close() { t.root.Close() }
@@ -36,7 +39,7 @@ func (t tree) stat(name string) (fs.FileInfo, error) {
 	}
 	var info fs.FileInfo
 	for i := range len(name) + 1 {
-		if i < len(name) && name[i] != '/' {
+		if i < len(name) && (name[i] != '/' || t.folders[name[:i]]) {
 			continue
 		}
 		var err error
@@ -48,6 +51,8 @@ func (t tree) stat(name string) (fs.FileInfo, error) {
 			return nil, problem(factory.Position{File: name[:i]}, "put a copy there", "is a symbolic link, expected a file or a folder")
 		case !mode.IsDir() && !mode.IsRegular():
 			return nil, problem(factory.Position{File: name[:i]}, "remove it", "is neither a file nor a folder")
+		case mode.IsDir():
+			t.folders[name[:i]] = true
 		}
 	}
 	return info, nil

@@ -122,7 +122,7 @@ func (c *decider) checkFloor(f factory.Floor, e factory.Evaluation) {
 	if failing > f.MaxFail {
 		r.Blocks = true
 		r.Text += fmt.Sprintf("; %d failing or undecided and at most %d allowed: %s", failing, f.MaxFail, some(failingRules(e)))
-		r.Hint = "harden it (factory hardening lint shows what no task addresses), or accept a rule for a time in " + c.waiversFile()
+		r.Hint = "harden it (factory hardening lint shows what no task addresses), or accept a rule for a time in " + c.waiversFile(factory.Waiver{})
 	}
 	c.add(r)
 	c.waivedRules(e, max(f.MaxFail-failing, 0))

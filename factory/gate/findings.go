@@ -68,7 +68,7 @@ func (c *decider) fixable(f factory.Finding) factory.Reason {
 	r := factory.Reason{
 		Rule: ruleVulnerability, Subject: f.Key(), Severity: severity(f),
 		Text: fmt.Sprintf("%s: fixed in %s%s", c.described(f), f.Fixed, since),
-		Hint: fmt.Sprintf("get the fix: factory build --lock %s, or the next factory nightly; or accept it for a time in %s", c.evidence.Image.Name, c.waiversFile()),
+		Hint: fmt.Sprintf("get the fix: factory build --lock %s, or the next factory nightly; or accept it for a time in %s", c.evidence.Image.Name, c.waiversFile(factory.Waiver{})),
 	}
 	days, limited := c.limit(f)
 	if !limited {

@@ -29,10 +29,11 @@ const (
 	ruleDatabase      = "database"
 	ruleSource        = "source"
 	ruleEndOfLife     = "end-of-life"
+	ruleBase          = "base"
 	ruleWaiver        = "waiver"
 )
 
-var rules = []string{rulePolicy, ruleRevoked, ruleVulnerability, ruleCompliance, ruleTests, ruleDatabase, ruleSource, ruleEndOfLife, ruleWaiver}
+var rules = []string{rulePolicy, ruleRevoked, ruleVulnerability, ruleCompliance, ruleTests, ruleDatabase, ruleSource, ruleEndOfLife, ruleBase, ruleWaiver}
 
 // Decide says whether the image of e may enter the environment of p, as things stood at e.At. Reasons come sorted: what
 // blocks first, then by rule, by severity and by deadline.
@@ -52,6 +53,9 @@ func Decide(p factory.Policy, e factory.Evidence) factory.Decision {
 	c.checkDatabase()
 	c.checkSource()
 	c.checkEndOfLife()
+	if base := c.evidence.Base; base != "" {
+		c.add(factory.Reason{Rule: ruleBase, Subject: c.evidence.Image.From, Text: base})
+	}
 	c.tellWaivers()
 	slices.SortStableFunc(c.decision.Reasons, compareReasons)
 	c.decision.Pass = len(c.decision.Blocking()) == 0
@@ -155,6 +159,10 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-func (c *decider) waiversFile() string {
+// waiversFile is where a waiver stands, or could stand.
+func (c *decider) waiversFile(w factory.Waiver) string {
+	if w.Inherited != "" {
+		return "baseimages/" + w.Inherited + "/waivers.yaml"
+	}
 	return "baseimages/" + c.evidence.Image.Name + "/waivers.yaml"
 }

@@ -33,9 +33,11 @@ func compareWaivers(a, b factory.Waiver) int {
 		cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.By, b.By), cmp.Compare(a.Justification, b.Justification), cmp.Compare(a.Where.String(), b.Where.String()))
 }
 
-// waiverFor returns the waiver that covers a finding, of several the one that holds longest; nil when there is none.
+// waiverFor returns the waiver that covers a finding, of several the one that holds longest; nil when there is none. What the parent
+// accepted of its packages, nobody accepted of those that a child adds.
 func (c *decider) waiverFor(f factory.Finding) *factory.Waiver {
-	return c.waiver(f.Key(), func(w factory.Waiver) bool { return w.Covers(f) })
+	own := slices.Contains(c.evidence.Own, f.Package)
+	return c.waiver(f.Key(), func(w factory.Waiver) bool { return w.Covers(f) && (w.Inherited == "" || !own) })
 }
 
 func (c *decider) waiver(subject string, covers func(factory.Waiver) bool) (found *factory.Waiver) {
@@ -59,8 +61,8 @@ func (c *decider) tellWaivers() {
 	tell := func(w factory.Waiver, hint, format string, args ...any) {
 		c.add(factory.Reason{Rule: ruleWaiver, Subject: w.ID, Text: fmt.Sprintf("the waiver for %s ", w.ID) + fmt.Sprintf(format, args...), Hint: hint})
 	}
-	edit := c.waiversFile()
 	for _, w := range c.decision.Expired {
+		edit := c.waiversFile(w)
 		if w.Until.IsZero() {
 			tell(w, "give it an end in "+edit, "has no end, so it counts as absent")
 			continue
@@ -68,7 +70,8 @@ func (c *decider) tellWaivers() {
 		tell(w, "renew it with a reason in "+edit+", or remove it", "ended on %s and counts as absent", w.Until)
 	}
 	for _, w := range c.waivers {
-		if !w.used {
+		edit := c.waiversFile(w.Waiver)
+		if !w.used && w.Inherited == "" { // a parent's that covers nothing here may well cover something there
 			c.decision.Unmatched = append(c.decision.Unmatched, w.Waiver)
 			tell(w.Waiver, "remove it from "+edit, "covers nothing that was found, by %s", c.evidence.Scan.Database)
 		}

@@ -12,7 +12,6 @@ import (
 
 func TestWaivers(t *testing.T) {
 	t.Parallel()
-	type W = *factory.Waiver
 	const rule = "waiver: CVE-2026-1001 in openssl 3.0.1 (critical) is accepted by linux until "
 	for _, c := range []struct {
 		name  string
@@ -108,5 +107,45 @@ func TestRuleWaivers(t *testing.T) {
 	e.At = noon("2026-12-01")
 	if d := gate.Decide(p, e); !strings.HasPrefix(texts(d)[0], "BLOCKS compliance: container level 2: 2 of 4, 1 waived, 1 undecided, 0 not applicable; 1 failing or undecided and at most 0 allowed: b") {
 		t.Errorf("%q", texts(d))
+	}
+}
+
+// A waiver of the parent's covers what the child has from there, and says where it stands.
+func TestInheritedWaivers(t *testing.T) {
+	t.Parallel()
+	w := waiver()
+	w.Inherited, w.Packages = "debian-12", nil
+	decide := func(edit func(*factory.Evidence, W)) factory.Decision {
+		e, w := evidence(), w
+		e.Scan.Findings = []factory.Finding{finding()}
+		edit(&e, &w)
+		e.Image.Waivers = []factory.Waiver{w}
+		return gate.Decide(policy(), e)
+	}
+	if d := decide(func(*factory.Evidence, W) {}); !d.Pass || len(d.Waived) != 1 || d.Waived[0].Waiver.Inherited != "debian-12" {
+		t.Errorf("%+v", d)
+	}
+	if d := decide(func(e *factory.Evidence, _ W) { e.Own = []string{"openssl"} }); d.Pass || len(d.Waived) != 0 || d.Unmatched != nil {
+		t.Errorf("a package of the child's own is waived by its parent: %+v", d)
+	}
+	if d := decide(func(_ *factory.Evidence, w W) { w.ID = "CVE-2026-1002" }); d.Pass || d.Unmatched != nil {
+		t.Errorf("%+v", d.Unmatched)
+	}
+	d := decide(func(_ *factory.Evidence, w W) { w.Until = day("2026-11-22") })
+	if i := slices.IndexFunc(d.Reasons, func(r factory.Reason) bool { return r.Rule == "waiver" }); i < 0 || !strings.Contains(d.Reasons[i].Hint, "baseimages/debian-12/waivers.yaml") {
+		t.Errorf("%+v", d.Reasons)
+	}
+}
+
+type W = *factory.Waiver
+
+// What speaks against the base is told, and blocks nothing.
+func TestBase(t *testing.T) {
+	t.Parallel()
+	e := evidence()
+	e.Base, e.Image.From = "it is built on debian-12 20261123-1a2b3c4d-dev, which is not in prod", "debian-12"
+	d := gate.Decide(policy(), e)
+	if i := slices.IndexFunc(d.Reasons, func(r factory.Reason) bool { return r.Rule == "base" }); !d.Pass || i < 0 || d.Reasons[i].Text != e.Base || d.Reasons[i].Subject != "debian-12" {
+		t.Errorf("%+v", d)
 	}
 }

@@ -216,7 +216,7 @@ func (l Line) cleanup(a factory.Artifact) {
 func (l Line) approve(ctx context.Context, e factory.Examined) (factory.Approved, error) {
 	d, documents, err := l.Gate.Decide(ctx, factory.Evidence{
 		Image: e.Job.Image, Env: e.Job.Env, Digest: e.Artifact.Digest, Source: e.Job.Source, Tests: e.Results, Controls: e.Controls,
-		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At,
+		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At, Own: e.Own,
 	})
 	if err != nil {
 		return factory.Approved{}, err
