@@ -51,6 +51,7 @@ type sufferer struct {
 	Version string         `json:"version"`
 	Fixed   string         `json:"fixed,omitempty"`   // version that the data names as fixed
 	Offered string         `json:"offered,omitempty"` // by the archive now
+	From    string         `json:"from,omitempty"`    // the image that it has the package from; empty = it is its own
 	Fix     bool           `json:"fix"`               // what is offered has it
 	Why     string         `json:"why"`               // how that is known
 
@@ -250,11 +251,26 @@ func (e *emergency) offers(ctx context.Context, set definition.Set) error {
 			return err
 		}
 		s.judge(e.ID, e.told.Known, img.Distro.Format(), res)
+		if s.From = comesFrom(set, locks, s.Image, s.Package); s.From != "" {
+			s.Why += "; it comes with " + s.From
+		}
 	}
 	if !e.told.Known {
 		e.dropCurrent()
 	}
 	return nil
+}
+
+// comesFrom is the first of an image's ancestors that has a package, empty when none has: what mends it there mends it here.
+func comesFrom(set definition.Set, locks map[string]lockResult, image, pkg string) string {
+	for _, a := range set.Ancestors(image) {
+		for _, lp := range locks[a.Name].Lock.Platforms {
+			if slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == pkg }) {
+				return a.Name
+			}
+		}
+	}
+	return ""
 }
 
 // judge says whether what the archive offers is the fix.

@@ -273,3 +273,103 @@ func TestCommitParentsFirst(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Building with --lock makes what an image is built on too, where that was locked anew, and leaves it alone where it was not.
+func TestLockedAnew(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.offspring(t)
+	d.release(t, "debian-12", 8*day) // due, which is no reason here
+	d.release(t, "debian-12-app", day)
+	d.release(t, "debian-12-app-a", day)
+	build := func() string {
+		if code := d.run(t, "build", "--dry-run", "--lock", "debian-12-app-a"); code != exitOK {
+			t.Fatalf("exit %d\n%s", code, &d.stderr)
+		}
+		return strings.Join(strings.Fields(d.stdout.String()), " ")
+	}
+	if got := build(); strings.Contains(got, "debian-12 ") || !strings.Contains(got, "debian-12-app-a rebuild") || !strings.Contains(got, "asked for") {
+		t.Error(got)
+	}
+	d.relock(t, map[string]string{"bash": "2.0-1"})
+	got := build()
+	for _, want := range []string{"bash 1.0-1 -> 2.0-1 debian-12-app rebuild", "parent debian-12 changed; after debian-12", "asked for; after debian-12-app"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	set := d.set(t)
+	locks := map[string]lockResult{}
+	for _, img := range set.Images {
+		lock, _, err := definition.ReadLock(d.dir, img.Name)
+		must(t, err)
+		locks[img.Name] = lockResult{Lock: lock}
+	}
+	if from := comesFrom(set, locks, "debian-12-app-a", "bash"); from != "debian-12" {
+		t.Error(from)
+	}
+	if from := comesFrom(set, locks, "debian-12-app-a", "perl") + comesFrom(set, locks, "debian-12", "bash"); from != "" {
+		t.Error(from)
+	}
+}
+
+// A base that is not where its child goes, or that is revoked, is a warning of the gate.
+func TestBeneath(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.child(t, "debian-12-app", "debian-12", "packages: {include: [perl]}\n")
+	parent := d.release(t, "debian-12", day)
+	app := d.release(t, "debian-12-app", day)
+	c := d.command(t, nil)
+	said := func(r factory.Release, env factory.Env) string {
+		t.Helper()
+		s, err := c.judge(t.Context(), d.set(t), r, env)
+		must(t, err)
+		for _, reason := range s.Decision.Reasons {
+			if reason.Rule == "base" {
+				if reason.Blocks || reason.Subject != "debian-12" {
+					t.Errorf("%+v", reason)
+				}
+				return reason.Text
+			}
+		}
+		if r.Parent != nil && !slices.Equal(s.Evidence.Own, []string{"perl"}) {
+			t.Errorf("its own packages are %v", s.Evidence.Own)
+		}
+		return ""
+	}
+	if got := said(app, factory.Dev) + said(parent, factory.Prod); got != "" {
+		t.Error(got)
+	}
+	if got, want := said(app, factory.Prod), "its base debian-12 "+parent.Tag.String()+" ("+parent.Digest.Short()+") is not in prod; promote that first"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	db, err := c.store(t.Context())
+	must(t, err)
+	must(t, db.Revoke(t.Context(), factory.Entry{ID: "e1", Release: parent.ID, Image: parent.Image, Repository: parent.Repository, Digest: parent.Digest, Env: parent.Tag.Env, Tag: parent.Tag,
+		At: d.Now(), By: "me", Reason: "it is bad", Revoked: true}))
+	if got := said(app, factory.Dev); !strings.HasSuffix(got, "which is revoked: it is bad") {
+		t.Error(got)
+	}
+	app.Parent.Release = "nobody"
+	if got := said(app, factory.Dev); !strings.HasSuffix(got, "which this database does not know") {
+		t.Error(got)
+	}
+}
+
+// What is held back behind its parent has not been mended, and its proof says so.
+func TestEmergencyHeldBack(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.offspring(t)
+	d.release(t, "debian-12-app", day)
+	e := &emergency{command: d.command(t, nil), emergencyOptions: emergencyOptions{ID: "CVE-2026-1", Env: factory.Dev}, done: map[string]bool{}}
+	must(t, e.keyPair())
+	e.cfg.Archives["debian"] = d.archive
+	e.told.Affected = []sufferer{{Image: "debian-12-app", Env: factory.Dev, Package: "bash", Fix: true}}
+	must(t, os.WriteFile(lockPath(d.dir, "debian-12"), []byte("{"), 0o644)) // cannot be locked
+	err := e.mend(t.Context(), "run", []string{"debian-12-app"})
+	if err == nil || len(e.proofs) != 1 || !strings.Contains(e.proofs[0].Error, "debian-12") {
+		t.Fatalf("%v, %+v", err, e.proofs)
+	}
+}

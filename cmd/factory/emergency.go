@@ -40,7 +40,8 @@ func newEmergency(mk maker) *cobra.Command {
 		Use: "emergency ID", Short: "a vulnerability is out: who has it, is there a fix; rebuild, promote and prove", Args: cobra.ExactArgs(1),
 		Long: `emergency gets the newest vulnerability data, looks the SBOMs of everything in force up in it, and locks what is affected in memory to see
 whether the archives have the fix. Then it locks and rebuilds exactly the affected images through the whole pipeline, promotes them
-through the gates up to --env where a release in force there is affected, and prints the proof. A night that runs meanwhile yields.
+through the gates up to --env where a release in force there is affected, and prints the proof. What an image is built on comes before
+it, and is rebuilt too where it was locked anew. A night that runs meanwhile yields.
 
 With --package it works for a vulnerability that no data knows yet: a release is affected when the archive offers a newer version of
 that package than it holds.
