@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,7 +91,8 @@ func (w *world) ready(t *testing.T) {
 	}
 	var out bytes.Buffer
 	tw := tar.NewWriter(&out)
-	for name, text := range w.inputs {
+	for _, name := range slices.Sorted(maps.Keys(w.inputs)) {
+		text := w.inputs[name]
 		if err := errors.Join(tw.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644}), func() error { _, err := tw.Write([]byte(text)); return err }()); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +183,7 @@ func TestChildIsNotDescribed(t *testing.T) {
 		"no release":      {nil, func(w *world) { w.locked.Job.Parent = nil }, factory.ErrInvalid, "nothing says which release of debian-12"},
 		"another parent":  {nil, func(w *world) { w.locked.Lock.Parent.Image = "debian-13" }, factory.ErrInvalid, "nothing says"},
 		"no inputs":       {nil, func(w *world) { w.locked.Inputs = []byte("no tar") }, factory.ErrInvalid, "no tar"},
-		"cut inputs":      {nil, func(w *world) { w.locked.Inputs = w.locked.Inputs[:700] }, factory.ErrInvalid, "inputs"},
+		"cut inputs":      {nil, func(w *world) { w.locked.Inputs = w.locked.Inputs[:1600] }, factory.ErrInvalid, "inputs"},
 		"another lock":    {func(w *world) { w.inputs["baseimages/debian-12/lock.json"] = "{}" }, nil, factory.ErrInvalid, "was made for another lock of debian-12"},
 		"older release":   {nil, func(w *world) { w.otherNote() }, factory.ErrInvalid, "was made of another lock of debian-12 than the lock of python says"},
 		"not pulled":      {nil, func(w *world) { w.client.Parents = "/nowhere" }, factory.ErrUnavailable, "the parent's image on disk"},
