@@ -42,7 +42,7 @@ func (r resolver) Resolve(ctx context.Context, job factory.Job) (factory.Locked,
 		return factory.Locked{}, stale("definition")
 	case !maps.Equal(lock.Roles, roles):
 		return factory.Locked{}, stale("version of its roles")
-	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box, img.Distro.Format())):
+	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box, img)):
 		return factory.Locked{}, stale("toolbox or version of the factory")
 	}
 	own, err := r.app.onParent(ctx, job, lock)

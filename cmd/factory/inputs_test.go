@@ -18,7 +18,7 @@ import (
 // The fixture names tools as the program does, or else everything there looks stale.
 func TestFixtureKnowsTheTools(t *testing.T) {
 	t.Parallel()
-	want := tools(fixture.Toolbox, factory.Deb)
+	want := tools(fixture.Toolbox, factory.Image{Distro: factory.Distro{Family: factory.Debian}})
 	for name, digest := range fixture.Tools {
 		if want[name] != digest || len(want) != len(fixture.Tools) {
 			t.Errorf("fixture says %v, want %v", fixture.Tools, want)

@@ -168,7 +168,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	if err != nil {
 		return fail(err)
 	}
-	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest, img.Distro.Format()), Roles: roles}
+	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest, img), Roles: roles}
 	if exists {
 		req.Old = &old
 	}
@@ -208,8 +208,11 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 }
 
 // tools are what an image is made with, as its lock names it: the toolbox, and this program's own way of building.
-func tools(box factory.Digest, format factory.Format) map[string]factory.Digest {
-	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(format), oci.Recipe)
+func tools(box factory.Digest, img factory.Image) map[string]factory.Digest {
+	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(img.Distro.Format()), oci.Recipe)
+	if img.From != "" {
+		recipe = fmt.Sprintf("%s oci %d", buildkit.ChildRecipe(), oci.Recipe)
+	}
 	return map[string]factory.Digest{"toolbox": box, "recipe": factory.DigestOf([]byte(recipe))}
 }
 

@@ -149,7 +149,7 @@ func (c *command) oldTools(ctx context.Context, img factory.Image, made factory.
 	if err != nil {
 		return false, err
 	}
-	same = maps.Equal(made.Tools, tools(have, img.Distro.Format()))
+	same = maps.Equal(made.Tools, tools(have, img))
 	if !same {
 		c.events.Emit(factory.Event{Kind: factory.Warned, Message: "the release was made with another toolbox or version of the factory"})
 	}
