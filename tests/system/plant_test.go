@@ -34,7 +34,7 @@ var shared = sync.OnceValues(func() (plant, error) {
 		return plant{Dir: filepath.Join(kept, "repo"), State: filepath.Join(kept, "state"), Addr: string(addr)}, err
 	}
 	p := plant{Dir: filepath.Join(scratch, "shared", "repo"), State: filepath.Join(scratch, "shared", "state")}
-	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir, families...)); err != nil {
+	if err := cmp.Or(os.MkdirAll(p.State, 0o700), copyRepository(p.Dir, slices.Concat(families, children)...)); err != nil {
 		return p, err
 	}
 	if cache := os.Getenv("FACTORY_TEST_TOOLBOX"); cache != "" {
@@ -81,6 +81,9 @@ func copyRepository(dir string, without ...string) error {
 
 // families are the images whose archives only stand-ins are reached of; see standin_test.go.
 var families = []string{"amazonlinux-2", "amazonlinux-2023", "rhel-9"}
+
+// children are the images that are built on others; see children_test.go.
+var children = []string{"debian-12-python", "debian-12-static"}
 
 // drop takes images out of a repository, and out of the lists of who owns them.
 func drop(dir string, names ...string) error {

@@ -42,7 +42,7 @@ func newYard(t *testing.T) yard {
 		must(t, os.MkdirAll(filepath.Join(from.State, part), 0o755))
 		must(t, os.Symlink(filepath.Join(from.State, part), filepath.Join(y.State, part)))
 	}
-	must(t, copyRepository(y.Dir, images...))
+	must(t, copyRepository(y.Dir, slices.Concat(images, children)...))
 	set, err := definition.Load(y.Dir)
 	must(t, err)
 	for _, name := range families {
