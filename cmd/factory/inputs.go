@@ -88,7 +88,29 @@ func sameDefinition(tar []byte, planned factory.Image) error {
 
 // source says which commit made an image's inputs, and what they are.
 func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, error) {
+	if s, ok := a.foreseen[img.Name]; ok {
+		return s, nil
+	}
 	return sourceIn(ctx, a.git(), img)
+}
+
+// foresee finds out the sources of all images in one go, as far as that is possible, until the function that it returns is called: git
+// is slow to ask a thousand times.
+func (a *app) foresee(ctx context.Context, set definition.Set) (forget func()) {
+	asked := map[string][]string{}
+	for _, img := range set.Images {
+		asked[img.Name] = img.Inputs
+	}
+	sums := definition.Sums(a.cfg.Dir, set.Images) // before git is asked: what is edited after that makes it dirty, never clean
+	a.foreseen = a.git().Settled(ctx, asked)
+	for name, s := range a.foreseen {
+		if s.Inputs = sums[name]; s.Inputs == "" {
+			delete(a.foreseen, name)
+			continue
+		}
+		a.foreseen[name] = s
+	}
+	return func() { a.foreseen = nil }
 }
 
 func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.Source, error) {

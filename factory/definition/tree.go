@@ -3,7 +3,6 @@ package definition
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -161,7 +160,7 @@ func (t tree) files(names ...string) (all []inputFile, err error) {
 func contentDigest(files []inputFile, prefix string) factory.Digest {
 	var b strings.Builder
 	for _, f := range files {
-		fmt.Fprintf(&b, "%q %t %s\n", strings.TrimPrefix(f.name, prefix), f.exec, factory.DigestOf(f.data))
+		b.WriteString(f.sum(prefix))
 	}
 	return factory.DigestOf([]byte(b.String()))
 }

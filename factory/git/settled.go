@@ -1,0 +1,102 @@
+package git
+
+import (
+	"context"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// farthest is how many commits back Settled looks.
+const farthest = 2000
+
+// Settled returns the sources of those sets of paths, by name, that one look at everything settles: all is committed, and between the
+// commit that made them and now there is no merge. They are what Source says. The others are left out, whatever the reason: ask Source.
+func (r Repo) Settled(ctx context.Context, asked map[string][]string) map[string]factory.Source {
+	open := owners{}
+	var union []string
+	for name, paths := range asked {
+		for _, p := range paths {
+			open[p] = append(open[p], name)
+		}
+		union = append(union, paths...)
+	}
+	slices.Sort(union)
+	union = slices.Compact(union)
+	now, err := r.look(ctx, union)
+	if err != nil || now.head == "" || open["."] != nil || r.shallow(ctx) {
+		return nil
+	}
+	there, err := r.run(ctx, call{args: append([]string{"ls-tree", "-r", "-z", "--name-only", now.head, "--"}, union...)})
+	if err != nil {
+		return nil
+	}
+	waiting := map[string]bool{}
+	for _, file := range fields(there) {
+		open.each(file, func(name string) { waiting[name] = true })
+	}
+	for _, file := range now.changed {
+		open.each(file, func(name string) { delete(waiting, name) })
+	}
+	return r.trace(ctx, now.head, open, waiting)
+}
+
+// owners is whose the paths are.
+type owners map[string][]string
+
+// each calls f for whoever has the file, or a folder that it lies in.
+func (o owners) each(file string, f func(name string)) {
+	for p := file; p != "." && p != "/"; p = path.Dir(p) {
+		for _, name := range o[p] {
+			f(name)
+		}
+	}
+}
+
+// trace walks back from head, up to the first merge, and gives each commit to those who waited for one that touched their files.
+func (r Repo) trace(ctx context.Context, head string, open owners, waiting map[string]bool) map[string]factory.Source {
+	out, err := r.run(ctx, call{args: []string{"-c", "log.showRoot=true", "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--relative", "--no-show-signature",
+		"--no-color", "--no-notes", "--ignore-submodules=none", "-n", strconv.Itoa(farthest), "--format=%H %P", head, "--"}})
+	if err != nil {
+		return nil
+	}
+	found := map[string]factory.Source{}
+	remote, commit := r.remoteURL(ctx), ""
+	tokens := fields(out)
+	for i := 0; i < len(tokens) && len(waiting) > 0; i++ {
+		token := strings.TrimLeft(tokens[i], "\n")
+		if !strings.HasPrefix(token, ":") { // a commit and its parents; what changed begins with a colon, and its path comes next
+			ids := strings.Fields(token)
+			if len(ids) > 2 {
+				break
+			}
+			if len(ids) > 0 {
+				commit = ids[0]
+			}
+			continue
+		}
+		if i++; i < len(tokens) && len(commit) >= 8 {
+			open.each(tokens[i], func(name string) {
+				if waiting[name] {
+					found[name] = factory.Source{Commit: commit, Hash: commit[:8], Remote: remote}
+					delete(waiting, name)
+				}
+			})
+		}
+	}
+	return found
+}
+
+// shallow reports whether the clone's history was cut off, or may have been.
+func (r Repo) shallow(ctx context.Context) bool {
+	file, err := r.line(ctx, "rev-parse", "--path-format=absolute", "--git-path", "shallow")
+	if err != nil {
+		return true
+	}
+	_, err = os.Stat(file)
+	return !os.IsNotExist(err)
+}
