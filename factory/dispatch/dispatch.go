@@ -19,8 +19,8 @@ type Outbox interface {
 
 // Book keeps what came of it.
 type Book interface {
-	// SettleTrigger records what came of a trigger and ends its claim.
-	SettleTrigger(ctx context.Context, t factory.Trigger) error
+	// SettleTriggers records what came of triggers and ends their claims.
+	SettleTriggers(ctx context.Context, all ...factory.Trigger) error
 }
 
 // Teller tells a dependent. It must return soon after its context ends.
@@ -79,7 +79,7 @@ func (d *Dispatcher) Deliver(ctx context.Context) (Report, error) {
 	r := &round{d: d, ctx: ctx, results: make(chan result, d.width()), refused: map[string]bool{}, report: Report{Stuck: map[string]int{}}}
 	err := r.run()
 	for r.flying > 0 { // when ctx or the outbox failed; they end soon: each call has a time-out
-		err = firstError(err, r.land(<-r.results))
+		err = firstError(err, r.settle(<-r.results))
 	}
 	r.report.Held = r.held()
 	if ctx.Err() != nil {
@@ -100,7 +100,6 @@ type round struct {
 	d       *Dispatcher
 	ctx     context.Context
 	items   []*item // that wait, or are canaries; the next ones first
-	groups  map[group][]*item
 	flying  int
 	results chan result
 	fresh   bool // items are as the outbox has them
@@ -134,7 +133,10 @@ func (r *round) run() error {
 		if began && r.flying < r.d.width() {
 			continue // what was claimed by somebody else made room for more
 		}
-		wake, any := r.next()
+		wake, any := time.Time{}, false
+		if r.flying < r.d.width() {
+			wake, any = r.next()
+		}
 		switch wait := wake.Sub(r.d.Now()); {
 		case r.flying > 0 && any:
 			err = r.wait(min(wait, readEvery))
@@ -161,13 +163,20 @@ func (r *round) wait(d time.Duration) error {
 	case <-r.ctx.Done():
 	case <-timer.C:
 	case one := <-r.results:
-		err := r.land(one)
-		for len(r.results) > 0 {
-			err = firstError(err, r.land(<-r.results))
-		}
-		return err
+		return r.settle(one)
 	}
 	return nil
+}
+
+// settle records what came of a call, and of all others that have ended meanwhile.
+func (r *round) settle(one result) error {
+	changed := r.land(one, nil)
+	for len(r.results) > 0 {
+		changed = r.land(<-r.results, changed)
+	}
+	r.sweep()
+	// What happened is recorded also when everything is being ended.
+	return r.d.Book.SettleTriggers(context.WithoutCancel(r.ctx), changed...)
 }
 
 // start begins as many calls as there is room for, and reports whether any began.

@@ -56,12 +56,14 @@ func (o *outbox) ClaimTriggers(_ context.Context, ids []string, until time.Time)
 	return all, o.fail
 }
 
-func (o *outbox) SettleTrigger(_ context.Context, t factory.Trigger) error {
+func (o *outbox) SettleTriggers(_ context.Context, all ...factory.Trigger) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if have := o.rows[t.ID]; have.Attempts == t.Attempts {
-		o.rows[t.ID] = t
-		delete(o.claimed, t.ID)
+	for _, t := range all {
+		if have := o.rows[t.ID]; have.Attempts == t.Attempts {
+			o.rows[t.ID] = t
+			delete(o.claimed, t.ID)
+		}
 	}
 	return nil
 }

@@ -21,7 +21,9 @@ type item struct {
 	host *host
 	seen *lookout // of a canary
 	busy bool     // a call is under way
-	gone bool     // not ours to deliver
+	// canaries go ahead of it.
+	canaries []*item
+	gone     bool // not ours to deliver
 }
 
 // lookout is what is known of a canary that was told.
@@ -45,7 +47,8 @@ func (r *round) refresh() error {
 	for _, it := range r.items {
 		before[it.ID] = it
 	}
-	r.items, r.stuck, r.groups, r.fresh, r.read, r.report.Stuck = nil, nil, map[group][]*item{}, true, r.d.Now(), map[string]int{}
+	groups := map[group][]*item{}
+	r.items, r.stuck, r.fresh, r.read, r.report.Stuck = nil, nil, true, r.d.Now(), map[string]int{}
 	for _, t := range open {
 		it := before[t.ID]
 		if it == nil || !it.busy {
@@ -58,10 +61,15 @@ func (r *round) refresh() error {
 		}
 		if it.Canary {
 			g := group{t.Ref, t.Env}
-			r.groups[g] = append(r.groups[g], it)
+			groups[g] = append(groups[g], it)
 		}
 		if it.host != nil && !r.refused[it.ID] && (it.busy || it.State == factory.TriggerWaiting || it.watching()) {
 			r.items = append(r.items, it)
+		}
+	}
+	for _, it := range r.items {
+		if !it.Canary {
+			it.canaries = groups[group{it.Ref, it.Env}]
 		}
 	}
 	slices.SortStableFunc(r.items, func(a, b *item) int {
@@ -114,7 +122,7 @@ func (r *round) route(it *item) error {
 	if same || r.dry {
 		return nil
 	}
-	return r.d.Book.SettleTrigger(r.ctx, t)
+	return r.d.Book.SettleTriggers(r.ctx, t)
 }
 
 // choose returns the next items to call, at most n. It counts what it chose against the hosts' room, and takes nothing yet.
@@ -146,10 +154,7 @@ func (r *round) ready(it *item, now time.Time) time.Time {
 
 // heldUntil is when an item's canaries let it go; zero = now.
 func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
-	if it.Canary {
-		return until
-	}
-	for _, c := range r.groups[group{it.Ref, it.Env}] {
+	for _, c := range it.canaries {
 		if c.State == factory.TriggerDelivered && !c.watching() {
 			continue
 		}

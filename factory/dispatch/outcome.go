@@ -32,22 +32,18 @@ func (d *Dispatcher) perServer() int            { return cmp.Or(d.PerServer, 1) 
 func (d *Dispatcher) timeout() time.Duration    { return cmp.Or(d.Timeout, halfMinute) }
 func (d *Dispatcher) canaryWait() time.Duration { return cmp.Or(d.CanaryWait, 30*time.Minute) }
 
-// land settles what came of a call.
-func (r *round) land(res result) error {
+// land decides what came of a call, and adds what is to be recorded of it.
+func (r *round) land(res result, changed []factory.Trigger) []factory.Trigger {
 	it, now := res.it, r.d.Now()
 	r.flying--
 	it.host.flying--
 	it.busy, r.fresh = false, false
-	// What happened is recorded also when everything is being ended.
-	ctx := context.WithoutCancel(r.ctx)
 	if res.watch {
 		it.seen.unknown, it.Done = !res.known, res.told.Done
-		it.gone = !it.watching()
-		r.sweep()
-		if it.Done {
-			return r.d.Book.SettleTrigger(ctx, it.Trigger)
+		if it.gone = !it.watching(); it.Done {
+			changed = append(changed, it.Trigger)
 		}
-		return nil
+		return changed
 	}
 	ended := res.err != nil && r.ctx.Err() != nil
 	if ended {
@@ -67,18 +63,8 @@ func (r *round) land(res result) error {
 		r.d.Events.Emit(factory.Event{Time: now, Kind: factory.Warned, Image: it.Image,
 			Message: fmt.Sprintf("%s was not told, and attempt %d was the last: %s; factory triggers retry %s", it.Dependent, it.Attempts, it.Answer, it.ID)})
 	}
-	r.moveLast(it)
-	return r.d.Book.SettleTrigger(ctx, it.Trigger)
-}
-
-// moveLast puts an item behind all others, or away.
-func (r *round) moveLast(it *item) {
-	waits := it.State == factory.TriggerWaiting || it.watching()
-	it.gone = true
-	r.sweep()
-	if it.gone = !waits; waits {
-		r.items = append(r.items, it)
-	}
+	it.gone = it.State != factory.TriggerWaiting && !it.watching()
+	return append(changed, it.Trigger)
 }
 
 // outcome is a trigger after an attempt.

@@ -25,6 +25,9 @@ const writerPath = "STORE_TEST_WRITE_TO"
 func write(path string) {
 	ctx := context.Background()
 	s, err := store.Open(ctx, path, store.Options{Now: time.Now})
+	if err == nil {
+		s.Follow = func(e factory.Entry) []factory.Trigger { return []factory.Trigger{{ID: "t-" + e.ID, Dependent: e.Image}} }
+	}
 	for n, _ := strconv.Atoi(os.Getenv("STORE_TEST_FROM")); err == nil; n++ {
 		image := fmt.Sprintf("image-%d", n)
 		run := "run-" + image
@@ -96,6 +99,15 @@ func verify(t *testing.T, path string, promised []string) {
 		if err := errors.Join(err, noScan); err != nil || len(d.Data) < 100_000 || len(scan.Findings) != 1 {
 			t.Errorf("%s was acknowledged: %d bytes of a document, %+v, %v", image, len(d.Data), scan, err)
 		}
+	}
+	// Between a release and its trigger nobody can be killed: both are there, or neither.
+	ledger, err := s.Ledger(t.Context(), store.LedgerQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := s.CountTriggers(t.Context())
+	if err != nil || counts[factory.TriggerWaiting] != len(ledger) || len(ledger) < len(promised) {
+		t.Errorf("%d entries, %d promised, triggers %v, %v", len(ledger), len(promised), counts, err)
 	}
 	db, err := sql.Open("sqlite", path)
 	if err != nil {

@@ -20,7 +20,7 @@ func (s *Store) OpenTriggers(ctx context.Context) ([]factory.Trigger, error) {
 }
 
 // ClaimTriggers takes triggers to deliver them until an instant, and returns those that it got, with one more attempt: they waited,
-// and nobody else has claimed them. A claim ends when SettleTrigger says what came of it, or at that instant; one that lasts more than
+// and nobody else has claimed them. A claim ends when SettleTriggers says what came of it, or at that instant; one that lasts more than
 // twice as long as this one was made by a clock that was wrong, and counts for nothing.
 func (s *Store) ClaimTriggers(ctx context.Context, ids []string, until time.Time) ([]factory.Trigger, error) {
 	if len(ids) == 0 {
@@ -49,11 +49,26 @@ func (s *Store) ClaimTriggers(ctx context.Context, ids []string, until time.Time
 	return all, nil
 }
 
-// SettleTrigger records what came of a claimed trigger: State, Due, Ended, Answer, URL and Done, and ends the claim. It does nothing
-// when somebody else has claimed it since, or when it does not wait any more; but what was delivered was delivered, also when
+// SettleTriggers records what came of claimed triggers: State, Due, Ended, Answer, URL and Done, and ends the claims. It does nothing
+// to one that somebody else has claimed since, or that does not wait any more; but what was delivered was delivered, also when
 // something newer had come meanwhile.
-func (s *Store) SettleTrigger(ctx context.Context, t factory.Trigger) error {
-	q := s.db.NewUpdate().Table("triggers").
+func (s *Store) SettleTriggers(ctx context.Context, all ...factory.Trigger) error {
+	if len(all) == 0 {
+		return nil
+	}
+	err := s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for _, t := range all {
+			if err := settle(ctx, tx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return s.fail(ctx, "record what came of triggers", err)
+}
+
+func settle(ctx context.Context, tx bun.Tx, t factory.Trigger) error {
+	q := tx.NewUpdate().Table("triggers").
 		Set("state = ?, due = ?, answer = ?, url = ?, done = ?, claimed = NULL", string(t.State), instant(t.Due), clean(t.Answer), clean(t.URL), t.Done)
 	if t.Ended != nil {
 		q = q.Set("ended = ?", instant(*t.Ended))
@@ -63,7 +78,7 @@ func (s *Store) SettleTrigger(ctx context.Context, t factory.Trigger) error {
 		from = []string{waiting, superseded, delivered}
 	}
 	_, err := q.Where("id = ? AND attempts = ? AND state IN (?)", t.ID, t.Attempts, bun.List(from)).Exec(ctx)
-	return s.fail(ctx, "record what came of trigger "+t.ID, err)
+	return err
 }
 
 // RetryTriggers lets dead triggers wait again, from their first attempt on; without ids, all of them. It returns how many they

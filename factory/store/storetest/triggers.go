@@ -145,17 +145,17 @@ func triggersRevoked(t *testing.T, s *store.Store) {
 	got, err := s.ClaimTriggers(ctx, []string{"t-" + r.ID + "-a", "t-" + r.ID + "-b"}, night.Add(time.Minute))
 	must(t, err)
 	got[0].State, got[0].Answer = factory.TriggerDelivered, "202"
-	must(t, s.SettleTrigger(ctx, got[0]))
+	must(t, s.SettleTriggers(ctx, got[0]))
 	must(t, s.Revoke(ctx, revocation(r)))
 	same(t, "revoked", states(t, s), fmt.Sprintf("t-%[1]s-a delivered, t-%[1]s-b superseded, t-%[1]s-c superseded", r.ID))
 	got[1].Answer = "later" // an attempt that ends now changes nothing, unless it was delivered
-	must(t, s.SettleTrigger(ctx, got[1]))
+	must(t, s.SettleTriggers(ctx, got[1]))
 	one, err := s.Trigger(ctx, got[1].ID)
 	if err != nil || one.Answer != "the digest was revoked: backdoor" || one.Ended == nil {
 		t.Errorf("%+v, %v", one, err)
 	}
 	got[1].State = factory.TriggerDelivered
-	must(t, s.SettleTrigger(ctx, got[1]))
+	must(t, s.SettleTriggers(ctx, got[1]))
 	if one, err = s.Trigger(ctx, got[1].ID); err != nil || one.State != factory.TriggerDelivered {
 		t.Errorf("%+v, %v", one, err)
 	}
@@ -197,15 +197,15 @@ func triggersClaimed(t *testing.T, s *store.Store) {
 	now.advance(-200 * 24 * time.Hour) // and that claim was made by a clock that was wrong
 	third := claim("rest", "canary")
 	first[0].State = factory.TriggerDead
-	must(t, s.SettleTrigger(ctx, first[0])) // it was not dead, but it is late: another has it
+	must(t, s.SettleTriggers(ctx, first[0])) // it was not dead, but it is late: another has it
 	second[0].Answer = "late too"
-	must(t, s.SettleTrigger(ctx, second[0]))
+	must(t, s.SettleTriggers(ctx, second[0]))
 	claim()
 	third[0].Answer, third[0].Due = "503 \x00", now.Now().Add(time.Hour)
-	must(t, s.SettleTrigger(ctx, third[0]))
+	must(t, s.SettleTriggers(ctx, third[0]))
 	ended := now.Now()
 	third[1].State, third[1].Ended, third[1].URL, third[1].Done = factory.TriggerDelivered, &ended, "https://ci.example.com/1", true
-	must(t, s.SettleTrigger(ctx, third[1]))
+	must(t, s.SettleTriggers(ctx, third[1]))
 	if got := claim("rest")[0]; got.Attempts != 4 || got.Answer != "503 \uFFFD" || !got.Due.Equal(now.Now().Add(time.Hour)) {
 		t.Errorf("%+v", got)
 	}
@@ -272,7 +272,7 @@ func triggersRetried(t *testing.T, s *store.Store) {
 	ended := now.Now()
 	for _, one := range got {
 		one.State, one.Ended, one.Answer = factory.TriggerDead, &ended, "404"
-		must(t, s.SettleTrigger(ctx, one))
+		must(t, s.SettleTriggers(ctx, one))
 	}
 	counts, err := s.CountTriggers(ctx)
 	if err != nil || counts[factory.TriggerDead] != 2 || counts[factory.TriggerWaiting] != 1 || len(counts) != 2 {
