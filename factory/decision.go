@@ -43,6 +43,8 @@ type Policy struct {
 
 // Floor is the least that an evaluation may reach.
 type Floor struct {
+	// Image limits the floor to one image, and takes the place of those for its family and for all; empty = not limited so.
+	Image string `json:"image,omitempty"`
 	// Family limits the floor to one family of distributions, and takes the place of one without for it; empty = all others.
 	Family string `json:"family,omitempty"`
 	View   View   `json:"view"`

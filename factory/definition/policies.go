@@ -164,12 +164,12 @@ func (l *loader) alike(env factory.Env, own *node, done map[string]*node) *node 
 
 func (l *loader) checkFloors(floors []floorFile) {
 	type key struct {
-		family, view string
-		level        int
+		image, family, view string
+		level               int
 	}
 	seen := map[key]floorFile{}
 	for _, f := range floors {
-		k := key{f.Family.Value, f.View.Value, f.Level.Value}
+		k := key{f.Image.Value, f.Family.Value, f.View.Value, f.Level.Value}
 		if first, twice := seen[k]; twice {
 			l.problems.add(f.Where, "keep one of them", "compliance: %s level %d is there twice, first in line %d", k.view, k.level, first.Where.Line)
 		}
@@ -211,10 +211,10 @@ func policy(env factory.Env, at factory.Position, f policyFile, pack *packFile) 
 		p.Database.Kinds = append(p.Database.Kinds, factory.DatabaseKind(kind))
 	}
 	for _, c := range f.Compliance {
-		p.Compliance = append(p.Compliance, factory.Floor{Family: c.Family.Value, View: factory.View(c.View.Value), Level: c.Level.Value, MaxFail: c.MaxFail.Value, MinApplicable: c.MinApplicable.Value})
+		p.Compliance = append(p.Compliance, factory.Floor{Image: c.Image.Value, Family: c.Family.Value, View: factory.View(c.View.Value), Level: c.Level.Value, MaxFail: c.MaxFail.Value, MinApplicable: c.MinApplicable.Value})
 	}
 	slices.SortFunc(p.Compliance, func(a, b factory.Floor) int {
-		return cmp.Or(cmp.Compare(a.View, b.View), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Family, b.Family))
+		return cmp.Or(cmp.Compare(a.View, b.View), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Family, b.Family), cmp.Compare(a.Image, b.Image))
 	})
 	b, err := json.Marshal(p) // without digest and place: what is demanded counts, not how it is written
 	if err != nil {

@@ -27,6 +27,7 @@ type policyFile struct {
 
 type floorFile struct {
 	Where         factory.Position
+	Image         text   `yaml:"image" is:"image" doc:"The one image that the floor is for, instead of those for its family and for all."`
 	Family        text   `yaml:"family" enum:"debian,redhat,amazon" doc:"The one family of distributions that the floor is for, instead of the one without a family."`
 	View          text   `yaml:"view" enum:"container,extended" need:"yes" doc:"container: as what runs; extended: the rules about plain files that child images and machines inherit."`
 	Level         number `yaml:"level" range:"1,2" need:"yes" doc:"The benchmark's level, 1 or 2."`

@@ -40,16 +40,28 @@ func (c *decider) checkCompliance() {
 	}
 }
 
-// floors are those for the image's family: its own, and of the others those in whose place it has none.
+// floors are, of each view and level, those for the image itself; where there is none those for its family, or else for all.
 func (c *decider) floors() []factory.Floor {
-	family := c.evidence.Image.Distro.Family
-	own := func(f factory.Floor) bool { return f.Family != "" && f.Family == family }
 	return slices.DeleteFunc(slices.Clone(c.policy.Compliance), func(f factory.Floor) bool {
-		if f.Family != "" {
-			return !own(f)
-		}
-		return slices.ContainsFunc(c.policy.Compliance, func(g factory.Floor) bool { return own(g) && g.View == f.View && g.Level == f.Level })
+		near := c.nearness(f)
+		return near < 0 || slices.ContainsFunc(c.policy.Compliance, func(g factory.Floor) bool {
+			return g.View == f.View && g.Level == f.Level && c.nearness(g) > near
+		})
 	})
+}
+
+// nearness orders floors by how narrowly they are about the image; what is about others is below 0.
+func (c *decider) nearness(f factory.Floor) int {
+	img := c.evidence.Image
+	switch {
+	case f.Image != "" && f.Image != img.Name, f.Family != "" && f.Family != img.Distro.Family:
+		return -1
+	case f.Image != "":
+		return 2
+	case f.Family != "":
+		return 1
+	}
+	return 0
 }
 
 // withoutContent is the one reason of an image for which nothing could be evaluated, in place of one for each floor.

@@ -9,12 +9,15 @@ import (
 	"github.com/imagefactory/imagefactory/factory/gate"
 )
 
-// A floor that names the image's family takes the place of the one for all, of the same view and level; other families' do not count.
+// A floor that names the image takes the place of one for its family, and that one the place of the one for all, of the same view and
+// level; those of others do not count.
 func TestFloorsOfAFamily(t *testing.T) {
 	t.Parallel()
 	own := factory.Floor{Family: "debian", View: factory.ContainerView, Level: 2, MinApplicable: 4}
 	other := factory.Floor{Family: "redhat", View: factory.ContainerView, Level: 2, MinApplicable: 9}
 	extended := factory.Floor{Family: "debian", View: factory.ExtendedView, Level: 2, MinApplicable: 1}
+	named := factory.Floor{Image: evidence().Image.Name, View: factory.ContainerView, Level: 2, MinApplicable: 8}
+	stranger := factory.Floor{Image: "somebody-else", View: factory.ContainerView, Level: 2, MinApplicable: 9}
 	const few = "BLOCKS compliance: container level 2: 3 of 3, 1 not applicable; only 3 apply and at least 4 must, so the evaluation proves too little"
 	for name, c := range map[string]struct {
 		floors []factory.Floor
@@ -27,6 +30,9 @@ func TestFloorsOfAFamily(t *testing.T) {
 		"of another view":          {[]factory.Floor{extended}, "debian", []string{"BLOCKS compliance: extended level 2 was not evaluated"}},
 		"nobody's family":          {[]factory.Floor{own}, "", nil},
 		"before the one for all":   {[]factory.Floor{own, {View: factory.ContainerView, Level: 2, MinApplicable: 99}}, "debian", []string{few}},
+		"its own, by name":         {[]factory.Floor{named, own}, "debian", []string{strings.Replace(few, "at least 4", "at least 8", 1)}},
+		"another image's":          {[]factory.Floor{stranger, own}, "debian", []string{few}},
+		"by name, another family":  {[]factory.Floor{named}, "amazon", []string{strings.Replace(few, "at least 4", "at least 8", 1)}},
 		"twice the family's floor": {[]factory.Floor{own, own}, "debian", []string{few, few}},
 	} {
 		p, e := policy(), evidence()
