@@ -37,6 +37,16 @@ type Job struct {
 	Refresh Digest `json:"refresh,omitempty"`
 	// Supersedes is the id of the release that this one replaces.
 	Supersedes string `json:"supersedes,omitempty"`
+	// Rebase is set when nothing is built: the base below a release is exchanged.
+	Rebase *Rebase `json:"rebase,omitempty"`
+}
+
+// Hash is the middle part of the tag: that of the inputs' commit, and of a rebase its own.
+func (j Job) Hash() string {
+	if j.Rebase != nil {
+		return j.Rebase.Hash()
+	}
+	return j.Source.Hash
 }
 
 // Base is the release that an image is built on.
