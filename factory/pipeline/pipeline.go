@@ -299,10 +299,9 @@ func (w *walk) release(s factory.Sealed) factory.Release {
 		ID: w.line.NewID(), Image: s.Job.Image.Name, Owner: s.Job.Image.Owner.Team,
 		Repository: s.Repository, Digest: s.Artifact.Digest, Tag: s.Tag,
 		Source: s.Job.Source, Reason: s.Job.Reason, Created: w.line.Now().UTC(), Run: w.run, Supersedes: s.Job.Supersedes,
-		Parent: s.Job.Parent, Cause: w.line.Cause,
+		Parent: s.Job.Parent, Cause: w.line.Cause, Rebased: s.Job.Rebase,
 		Artifact: s.Artifact, Lock: s.Lock, Controls: s.Controls, Tests: s.Results,
 		Signatures: s.Signatures, Steps: w.times, Inputs: s.Inputs,
 		Compliance: s.Proven.Compliance, Scan: s.Scanned.Scan, Decision: s.Decision, Documents: s.Documents(),
-		Parent: s.Job.Parent, Rebased: s.Job.Rebase,
 	}
 }
