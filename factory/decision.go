@@ -87,12 +87,14 @@ type Evidence struct {
 	Compliance Compliance       `json:"compliance"` // waivers not applied
 	Scan       Scan             `json:"scan"`       // findings with their history
 	Revoked    string           `json:"revoked,omitempty"`
-	At         time.Time        `json:"at"` // the instant that is decided about
+	// Carried says, a sentence each, which of this is about other images: of a rebase, that nothing was tested or evaluated anew.
+	Carried []string  `json:"carried,omitempty"`
+	At      time.Time `json:"at"` // the instant that is decided about
 }
 
 // Reason is one thing that the gate looked at and what it says of it.
 type Reason struct {
-	Rule     string   `json:"rule"`              // policy, revoked, vulnerability, compliance, tests, database, source, end-of-life, waiver
+	Rule     string   `json:"rule"`              // policy, revoked, vulnerability, compliance, tests, database, source, end-of-life, waiver, carried
 	Subject  string   `json:"subject,omitempty"` // CVE-2026-1234 openssl; container level 2
 	Blocks   bool     `json:"blocks"`
 	Text     string   `json:"text"` // a sentence that explains, with figures

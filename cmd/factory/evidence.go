@@ -135,6 +135,9 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 	if revoked != nil {
 		s.Evidence.Revoked = revoked.Reason
 	}
+	if r.Rebased != nil {
+		s.Evidence.Carried = r.Rebased.Carried
+	}
 	s.Decision = gate.Decide(policies[env], s.Evidence)
 	if slices.Contains(set.Broken, r.Image) {
 		// Its waivers, platforms and end of life are not known, so nothing that was decided without them counts.

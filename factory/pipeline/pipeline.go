@@ -237,9 +237,13 @@ func (l Line) cleanup(a factory.Artifact) {
 
 // approve asks the gate of the job's environment.
 func (l Line) approve(ctx context.Context, e factory.Examined) (factory.Approved, error) {
+	var carried []string
+	if e.Job.Rebase != nil {
+		carried = e.Job.Rebase.Carried
+	}
 	d, documents, err := l.Gate.Decide(ctx, factory.Evidence{
 		Image: e.Job.Image, Env: e.Job.Env, Digest: e.Artifact.Digest, Source: e.Job.Source, Tests: e.Results, Controls: e.Controls,
-		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At,
+		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, Carried: carried, At: e.At,
 	})
 	if err != nil {
 		return factory.Approved{}, err

@@ -71,7 +71,7 @@ func (j *judge) conflict(p string, own factory.LayerFile) string {
 		return ""
 	case own.Kind == factory.Whiteout:
 		return fmt.Sprintf("it takes /%s away, which changed between the bases", p)
-	case own.Kind == factory.Directory && is.Kind == factory.Directory && sameMeta(own, was):
+	case own.Kind == factory.Directory && is.Kind == factory.Directory && sameMeta(own, was) && is.Attrs == "":
 		is.Path = p
 		j.merged = append(j.merged, Merged{is, "mode and owner of the new base"})
 		return ""
