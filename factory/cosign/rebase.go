@@ -2,7 +2,6 @@ package cosign
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -91,7 +90,7 @@ func (v *verification) rebased() bool {
 
 // rebase compares provenance, tag and the attestation of the exchange, and looks for the provenance of the image as it was: that is where
 // the build is told.
-func (v *verification) rebase(ctx context.Context) error {
+func (v *verification) rebase(ctx context.Context) {
 	const name = "rebase"
 	why := v.lacking(RebaseType, rebuild)
 	said := all[exchange](v, RebaseType, &why)
@@ -110,11 +109,11 @@ func (v *verification) rebase(ctx context.Context) error {
 			why = "it says that a rule did not hold: " + refusedChecks(e.Checks)
 		default:
 			v.add(name, true, "nothing was built: %s was put on %s, %d rules held, carried: %d", before.Digest.Short(), onto.Digest.Short(), len(e.Checks), len(e.Carried))
-			return v.origin(ctx, before)
+			v.origin(ctx, before)
+			return
 		}
 	}
 	v.add(name, false, "%s", why)
-	return nil
 }
 
 func refusedChecks(checks []factory.RebaseCheck) string {
@@ -140,31 +139,30 @@ func (v *verification) dependency(name string) factory.Ref {
 	return factory.Ref{}
 }
 
-// origin looks for what the trusted key says of the making of the image before the rebase.
-func (v *verification) origin(ctx context.Context, before factory.Ref) error {
+// origin looks for what the trusted key says of the making of the image before the rebase: beside this image, where copies of it are kept
+// together, and where it was. That there is none is told and is no fault: what is not used any more may be deleted, and the statement about
+// the exchange is signed.
+func (v *verification) origin(ctx context.Context, before factory.Ref) {
 	const name = "rebased image"
-	repo, err := v.options.Remote.repository(before.Repository)
-	if err != nil {
-		v.add(name, false, "%v", err)
-		return nil
-	}
-	attached, err := v.options.Remote.attached(ctx, repo, before.Digest, attestations)
-	if errors.Is(err, factory.ErrUnverified) {
-		v.add(name, false, "%v", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	claims, _ := v.trust.claims(ctx, attached, before.Digest)
-	for _, c := range claims {
-		st, err := read[provenance](c)
-		if err != nil || c.PredicateType != ProvenanceType || st.Predicate.BuildDefinition.ExternalParameters.Image != v.ref.Name() {
+	for _, repository := range []string{v.ref.Repository, before.Repository} {
+		repo, err := v.options.Remote.repository(repository)
+		if err != nil {
 			continue
 		}
-		v.add(name, true, "%s attests a run %s that made %s", v.trust.who, st.Predicate.RunDetails.Metadata.InvocationID, before)
-		return nil
+		attached, err := v.options.Remote.attached(ctx, repo, before.Digest, attestations)
+		if err != nil {
+			continue
+		}
+		claims, _ := v.trust.claims(ctx, attached, before.Digest)
+		for _, c := range claims {
+			st, err := read[provenance](c)
+			if err != nil || c.PredicateType != ProvenanceType {
+				continue
+			}
+			made := st.Predicate.BuildDefinition.ExternalParameters.Image
+			v.add(name, made == v.ref.Name(), "%s attests a run%s that made %s of %s", v.trust.who, prefixed(" ", st.Predicate.RunDetails.Metadata.InvocationID), before.Digest.Short(), made)
+			return
+		}
 	}
-	v.add(name, false, "nothing that %s attests says where %s comes from", v.trust.who, before)
-	return nil
+	v.add(name, true, "its own provenance is not there any more: %s", before)
 }

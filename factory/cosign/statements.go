@@ -18,9 +18,7 @@ func (v *verification) statements(ctx context.Context) error {
 		v.names()
 		v.builder()
 		if v.rebased() {
-			if err := v.rebase(ctx); err != nil {
-				return err
-			}
+			v.rebase(ctx)
 		} else {
 			v.source()
 		}
