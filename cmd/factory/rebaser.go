@@ -13,7 +13,6 @@ import (
 	"github.com/imagefactory/imagefactory/factory/accept"
 	"github.com/imagefactory/imagefactory/factory/oci"
 	"github.com/imagefactory/imagefactory/factory/rebase"
-	"github.com/imagefactory/imagefactory/factory/registry"
 )
 
 // platform holds the rules against one platform of an image.
@@ -141,7 +140,6 @@ func (s *surgery) own(ctx context.Context, run string, op *operation, r rebased)
 		Parent: &onto, Supersedes: op.release.ID, Rebase: &factory.Rebase{Before: baseOf(*op.release), From: baseOf(op.from), Onto: onto, Checks: op.checks}}
 	line := s.line
 	line.Rebaser = rebaser{s, op}
-	line.Publisher = s.publisher(op)
 	if !s.o.Prove {
 		line.Tester, line.Prover = carrying{s, op}, carrying{s, op}
 	} else {
@@ -157,13 +155,6 @@ func (s *surgery) own(ctx context.Context, run string, op *operation, r rebased)
 		r.Found += fmt.Sprintf(", %d packages NOT looked at", n)
 	}
 	return r
-}
-
-// publisher takes layers from the repositories that have them.
-func (s *surgery) publisher(op *operation) *registry.Client {
-	client := s.c.registry()
-	client.From = []string{s.base.Repository, op.image.Repository}
-	return client
 }
 
 // rebaser is the first step of the line when nothing is built.
@@ -286,7 +277,7 @@ func (s *surgery) foreign(ctx context.Context, run string, op *operation, r reba
 
 // publishForeign pushes by digest, attests, and sets the tag last.
 func (s *surgery) publishForeign(ctx context.Context, run string, op *operation, target factory.Ref, a factory.Artifact, carried []string) error {
-	client := s.publisher(op)
+	client := s.c.registry()
 	switch held, err := client.Resolve(ctx, target.String()); {
 	case err == nil && held != a.Digest:
 		return &factory.Problem{Kind: factory.ErrConflict, What: fmt.Sprintf("%s stands for %s already", target, held), Hint: "choose another --tag: none is moved"}

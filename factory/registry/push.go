@@ -80,42 +80,12 @@ func (s *session) upload(ctx context.Context, b blob, m *meter) error {
 		} else if err != nil && !absent(err) {
 			return err
 		}
-		if s.mount(ctx, b.digest) {
-			m.set(b.digest, b.size)
-			return nil
-		}
 		location, err := s.beginUpload(ctx)
 		if err != nil {
 			return err
 		}
 		return s.sendBlob(ctx, location, b, m)
 	})
-}
-
-// mount has the registry take a blob from another of its repositories, and reports whether it did. What becomes of the answer is
-// checked with everything else that was pushed.
-func (s *session) mount(ctx context.Context, d factory.Digest) bool {
-	for _, from := range s.client.From {
-		repo, err := s.client.repository(from)
-		if err != nil || repo.RegistryStr() != s.host() || repo.RepositoryStr() == s.repo.RepositoryStr() {
-			continue
-		}
-		at := s.url("blobs/uploads/")
-		at.RawQuery = url.Values{"mount": {string(d)}, "from": {repo.RepositoryStr()}}.Encode()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
-		if err != nil {
-			return false
-		}
-		resp, err := s.do(req, http.StatusCreated, http.StatusAccepted)
-		if err != nil {
-			continue
-		}
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusCreated {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *session) beginUpload(ctx context.Context) (*url.URL, error) {

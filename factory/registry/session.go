@@ -33,9 +33,6 @@ type Client struct {
 	Insecure []string
 	// Stall ends a request on which no byte moves for so long; 0 = 60 s.
 	Stall time.Duration
-	// From are repositories of the same registry that may have blobs already. A registry is asked to take them from there before
-	// they are sent; one that does not know how is sent them.
-	From []string
 	// Jobs is how many blobs travel at once; 0 = 4.
 	Jobs   int
 	Retry  Retry
