@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/oci"
 	"github.com/imagefactory/imagefactory/tests/e2e/fixture"
 )
 
@@ -79,8 +84,6 @@ func (f *family) base(t *testing.T, age time.Duration, version string) factory.R
 func (f *family) record(t *testing.T, r factory.Release) factory.Release {
 	t.Helper()
 	c := f.command(t, nil)
-	must(t, c.keyPair())
-	must(t, fixture.Sign(t.Context(), &r, c.cfg.Key))
 	db, err := c.store(t.Context())
 	must(t, err)
 	r, err = db.AddRelease(t.Context(), r)
@@ -115,22 +118,201 @@ func (f *family) told(t *testing.T) (rows []rebased) {
 	return rows
 }
 
-// A child whose base updated a package is put on the new base without a build, and verifies.
+// refused runs a rebase that rules must refuse, and returns what was told of it.
+func (f *family) refused(t *testing.T, args ...string) rebased {
+	t.Helper()
+	if code := f.run(t, append([]string{"rebase", "--json"}, args...)...); code != exitBlocked {
+		t.Fatalf("%q: exit %d\n%s\n%s", args, code, &f.stdout, &f.stderr)
+	}
+	return f.told(t)[0]
+}
+
+// not are the rules that did not hold.
+func (r rebased) not() string {
+	var all []string
+	for _, k := range r.Checks {
+		if !k.OK {
+			all = append(all, k.Rule+": "+k.Text)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// A child whose base updated a package is put on the new base without a build: its tag is new, it verifies, it is recorded, it can be
+// promoted, and the same again is nothing to do.
 func TestRebase(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t)
-	if code := f.run(t, "rebase", "debian-12-app", "--onto", "debian-12", "--dry-run"); code != 0 {
+	if code := f.run(t, "rebase", "debian-12-app", "--onto", "debian-12", "--dry-run"); code != 0 || !strings.Contains(f.stdout.String(), "would be rebased") || !strings.Contains(f.stdout.String(), "the 2 layers of the old base are the image's lowest; 1 above are its own") {
 		t.Fatalf("exit %d\n%s\n%s", code, &f.stdout, &f.stderr)
 	}
-	t.Logf("%s", &f.stdout)
 	if code := f.run(t, "rebase", "debian-12-app", "--onto", "debian-12", "--json"); code != 0 {
 		t.Fatalf("exit %d\n%s\n%s", code, &f.stdout, &f.stderr)
 	}
 	row := f.told(t)[0]
-	t.Logf("%+v", row)
-	code := f.run(t, "verify", row.Ref)
-	t.Logf("%d %s%s", code, &f.stdout, &f.stderr)
-	if code != 0 {
-		t.Error("it does not verify")
+	if row.Result != "rebased" || row.Found != "no findings" || len(row.Carried) != 2 || len(row.Merged) != 1 || row.Ref == f.child.Tagged() {
+		t.Errorf("%+v", row)
+	}
+	db, err := f.command(t, nil).store(t.Context())
+	must(t, err)
+	r, err := db.Release(t.Context(), row.Ref)
+	must(t, err)
+	if r.Parent == nil || r.Parent.Digest != f.new.Digest || r.Rebased == nil || r.Rebased.Before.Release != f.child.ID || r.Source != f.child.Source || r.Supersedes != f.child.ID ||
+		r.Lock.Platforms[0].Packages[0].Version != "1.0-2" || len(r.Lock.Platforms[0].Packages) != 3 || r.Lock.Parent == nil || r.Compliance.Carried == "" {
+		t.Errorf("%+v %+v", r.Lock, r.Rebased)
+	}
+	config := f.configOf(t, r)
+	if config.Config.User != "65532:65532" || !slices.Contains(config.Config.Env, "BASE=1.0-2") || !slices.Contains(config.Config.Env, "APP=1") || config.Config.Cmd[0] != "jq" ||
+		config.Config.Labels["org.opencontainers.image.base.digest"] != string(f.new.Digest) || len(config.RootFS.DiffIDs) != 4 || len(config.History) != 4 {
+		t.Errorf("%+v", config)
+	}
+	for _, args := range [][]string{{"verify", row.Ref, "--max-age", "1h"}, {"promote", "debian-12-app", "--to", "staging"}, {"show", "debian-12-app"}, {"gate", "debian-12-app"}} {
+		if code := f.run(t, args...); code != 0 {
+			t.Errorf("%q: exit %d\n%s%s", args, code, &f.stdout, &f.stderr)
+		}
+	}
+	if text := f.stdout.String(); !strings.Contains(text, "carried") || !strings.Contains(text, "nothing was run in this one") {
+		t.Errorf("the gate does not say what is carried: %s", text)
+	}
+	if code := f.run(t, "reproduce", "debian-12-app"); code != exitInvalid || !strings.Contains(f.stderr.String(), "was not built") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+	if code := f.run(t, "rebase", "debian-12-app", "--onto", "debian-12", "--json"); code != 0 || f.told(t)[0].Result != "on it already" {
+		t.Errorf("exit %d, %s", code, &f.stdout)
+	}
+	if code := f.run(t, "rebase", "--all", "--onto", "debian-12"); code != 0 || !strings.Contains(f.stderr.String(), "no image in force stands on another release of debian-12") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+}
+
+func (f *family) configOf(t *testing.T, r factory.Release) *v1.ConfigFile {
+	t.Helper()
+	ref, err := name.NewDigest(r.Repository + "@" + string(r.Artifact.Platforms[0].Digest))
+	must(t, err)
+	img, err := remote.Image(ref)
+	must(t, err)
+	config, err := img.ConfigFile()
+	must(t, err)
+	must(t, validate.Image(img))
+	return config
+}
+
+// Every reason is told at once, and nothing is published.
+func TestRebaseIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, fixture.File{Name: "usr/bin/bash", Data: "a bash of its own", Mode: 0o755})
+	row := f.refused(t, "debian-12-app", "--onto", "debian-12", "--env", "dev")
+	if text := row.not(); !strings.Contains(text, "files: it has a /usr/bin/bash of its own") || row.Result != "refused" {
+		t.Errorf("%s", text)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"debian-12-app", "--onto", "debian-12", "--env", "prod"}, "environment: the image never was in prod"},
+		{[]string{"debian-12", "--onto", f.old.ID}, "series: it is built on nothing that is known"},
+	} {
+		if row := f.refused(t, c.args...); !strings.Contains(row.not(), c.want) {
+			t.Errorf("%q: %s", c.args, row.not())
+		}
+	}
+	if code := f.run(t, "rebase", "debian-12-app", "nothing", "--onto", "debian-12"); code != exitBlocked && code != exitInvalid {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+	for _, args := range [][]string{{}, {"debian-12-app"}, {"--onto", "debian-12"}, {"debian-12-app", "--all", "--onto", "debian-12"}, {"a", "b", "--onto", "debian-12", "--tag", "x"}, {"a", "--onto", "debian-12", "--env", "moon"}, {"debian-12-app", "--onto", "debian-99"}} {
+		if code := f.run(t, append([]string{"rebase"}, args...)...); code != exitInvalid {
+			t.Errorf("%q: exit %d, %s", args, code, &f.stderr)
+		}
+	}
+	db, err := f.command(t, nil).store(t.Context())
+	must(t, err)
+	must(t, db.Revoke(t.Context(), factory.Entry{ID: "x", Release: f.child.ID, Image: f.child.Image, Repository: f.child.Repository, Digest: f.child.Digest, At: f.Now(), Reason: "bad"}))
+	if row := f.refused(t, f.child.ID, "--onto", "debian-12"); !strings.Contains(row.not(), "the image is revoked") {
+		t.Errorf("%s", row.not())
+	}
+	must(t, db.Revoke(t.Context(), factory.Entry{ID: "y", Release: f.new.ID, Image: f.new.Image, Repository: f.new.Repository, Digest: f.new.Digest, At: f.Now(), Reason: "bad"}))
+	if code := f.run(t, "rebase", "debian-12-app", "--onto", f.new.ID); code != exitBlocked || !strings.Contains(f.stderr.String(), "is revoked: bad") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+}
+
+// Somebody else's image, known by its layers alone, gets a new tag and an attestation; no tag is moved.
+func TestRebaseForeignImage(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t)
+	own, err := fixture.Layer(fixture.File{Name: "srv/api", Data: "api", Mode: 0o755})
+	must(t, err)
+	theirs := f.registry + "/payments/api:1.4"
+	before, err := fixture.PublishForeign(theirs, v1.Config{User: "65532:65532", Env: []string{"PATH=/usr/bin", "BASE=1.0-1"}}, append(rootfs(t, "1.0-1"), own)...)
+	must(t, err)
+	if code := f.run(t, "rebase", theirs, "--onto", "debian-12"); code != exitInvalid || !strings.Contains(f.stderr.String(), "--tag TAG; no tag that exists is moved") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+	if code := f.run(t, "rebase", theirs, "--onto", "debian-12", "--tag", "1.4"); code == 0 || !strings.Contains(f.stderr.String(), "stands for "+string(before)+" already") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
+	if code := f.run(t, "rebase", theirs, "--onto", "debian-12", "--tag", "1.4-rebased", "--json"); code != 0 {
+		t.Fatalf("exit %d, %s", code, &f.stderr)
+	}
+	row := f.told(t)[0]
+	if row.Ref != f.registry+"/payments/api:1.4-rebased" || row.Found != "no findings" || !strings.Contains(strings.Join(row.Carried, ""), "no gate judged it") {
+		t.Errorf("%+v", row)
+	}
+	ref, err := name.NewTag(row.Ref)
+	must(t, err)
+	img, err := remote.Image(ref)
+	must(t, err)
+	m, err := img.Manifest()
+	must(t, err)
+	if m.Annotations["org.opencontainers.image.base.digest"] != string(f.new.Digest) || len(m.Layers) != 3 {
+		t.Errorf("%+v", m)
+	}
+	attested, err := name.NewTag(f.registry + "/payments/api:" + strings.Replace(string(row.Digest), ":", "-", 1) + ".att")
+	must(t, err)
+	if _, err := remote.Image(attested); err != nil {
+		t.Error(err)
+	}
+	// The same again is harmless, elsewhere as well.
+	for _, args := range [][]string{{"--tag", "1.4-rebased"}, {"--tag", "1", "--to", f.registry + "/mine/api"}} {
+		if code := f.run(t, append([]string{"rebase", theirs, "--onto", "debian-12"}, args...)...); code != 0 {
+			t.Errorf("%q: exit %d, %s", args, code, &f.stderr)
+		}
+	}
+	// All of ours; one that is refused does not stop another one, and the exit code says that it was partial.
+	if code := f.run(t, "rebase", "--all", "--onto", "debian-12", "--json"); code != 0 || f.told(t)[0].Result != "rebased" {
+		t.Errorf("exit %d, %s %s", code, &f.stdout, &f.stderr)
+	}
+	if code := f.run(t, "rebase", "debian-12-app", "debian-12", "--onto", f.old.ID); code != exitPartial || !strings.Contains(f.stdout.String(), "rebased ") || !strings.Contains(f.stdout.String(), "refused ") {
+		t.Errorf("exit %d, %s%s", code, &f.stdout, &f.stderr)
+	}
+	f.cacheHolds(t)
+}
+
+// cacheHolds: what was found in a layer is kept, and read anew when it is damaged.
+func (f *family) cacheHolds(t *testing.T) {
+	t.Helper()
+	c := f.command(t, nil)
+	p, err := c.registry().Published(t.Context(), f.old.Ref())
+	must(t, err)
+	facts, err := oci.Read(p.Platforms[0])
+	must(t, err)
+	kept := t.TempDir()
+	for range 2 {
+		cache := layerCache{client: c.registry(), blobs: t.TempDir(), kept: kept}
+		got, err := cache.contents(t.Context(), f.old.Repository, facts.Layers)
+		must(t, err)
+		if len(got) != 2 || got[1].Layer != facts.Layers[1].Digest {
+			t.Errorf("%+v", got)
+		}
+		files, err := os.ReadDir(kept)
+		must(t, err)
+		if len(files) != 2 {
+			t.Errorf("%d files", len(files))
+		}
+		must(t, os.WriteFile(filepath.Join(kept, files[0].Name()), []byte("damaged"), 0o600))
+	}
+	cache := layerCache{client: c.registry(), blobs: t.TempDir(), kept: t.TempDir()}
+	if _, err := cache.contents(t.Context(), f.old.Repository, []oci.Sized{{Digest: factory.DigestOf([]byte("none")), Size: 4}}); err == nil {
+		t.Error("a layer that is not there was read")
 	}
 }

@@ -163,6 +163,8 @@ func Layers(p factory.Platform, image, base []factory.Digest) factory.RebaseChec
 		c.Text = "the old base has no layers"
 	case shared < len(base):
 		c.Text = fmt.Sprintf("only %d of the old base's %s are the image's lowest: it was not built on that release, or its layers were changed or squashed", shared, count(len(base), "layer"))
+	case len(image) == len(base):
+		c.Text = "it has no layer of its own: it is that base, under another name perhaps"
 	default:
 		c.OK, c.Text = true, fmt.Sprintf("the %s of the old base are the image's lowest; %d above are its own", count(len(base), "layer"), len(image)-len(base))
 	}

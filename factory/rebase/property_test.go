@@ -98,6 +98,7 @@ func TestLayersAndSeries(t *testing.T) {
 		{[]factory.Digest{d("a"), d("b"), d("c")}, []factory.Digest{d("a"), d("b")}, "the 2 layers of the old base are the image's lowest; 1 above are its own"},
 		{[]factory.Digest{d("a"), d("x"), d("c")}, []factory.Digest{d("a"), d("b")}, "only 1 of the old base's 2 layers"},
 		{[]factory.Digest{d("a")}, []factory.Digest{d("a"), d("b")}, "only 1 of the old base's 2 layers"},
+		{[]factory.Digest{d("a"), d("b")}, []factory.Digest{d("a"), d("b")}, "it has no layer of its own"},
 		{[]factory.Digest{d("a")}, nil, "the old base has no layers"},
 	} {
 		if got := Layers(amd64, c.image, c.base); !strings.Contains(got.Text, c.want) || got.OK != strings.HasPrefix(c.want, "the 2") {
