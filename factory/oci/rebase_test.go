@@ -110,7 +110,9 @@ func TestRebase(t *testing.T) {
 			User   string
 			Labels map[string]string
 		}
-		Rootfs  struct{ Diff_ids []string }
+		RootFS struct {
+			DiffIDs []string `json:"diff_ids"`
+		}
 		History []map[string]any
 	}
 	blobOf(t, dir, factory.Digest(m.Config.Digest.String()), &config)
@@ -129,7 +131,7 @@ func TestRebase(t *testing.T) {
 		want = append(want, string(factory.DigestOf([]byte(l))))
 	}
 	line := strings.Join(by, ",")
-	if !slices.Equal(names, want) || len(m.Layers) != 5 || len(config.Rootfs.Diff_ids) != 5 || line != "b1,after b1,n2,after n2,n3,after n3,own,after own,factory: base exchanged, nothing built; databases merged" {
+	if !slices.Equal(names, want) || len(m.Layers) != 5 || len(config.RootFS.DiffIDs) != 5 || line != "b1,after b1,n2,after n2,n3,after n3,own,after own,factory: base exchanged, nothing built; databases merged" {
 		t.Errorf("%q, %s", names, line)
 	}
 	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
