@@ -26,6 +26,9 @@ type Step struct {
 	Secrets map[string]string
 	// Toolbox mounts the toolbox read-only at /.toolbox.
 	Toolbox bool
+	// Shell lends the toolbox's /bin/sh, with the loader and library that it needs, to a root that may have none. Only while the
+	// step runs; it excludes InToolbox.
+	Shell bool
 	// InToolbox makes the toolbox the root filesystem that the command sees, and mounts Root at TargetMount, writable.
 	// Whatever the command changes in either is thrown away: StepResult.Root is Root. It excludes Toolbox.
 	InToolbox bool

@@ -34,10 +34,19 @@ func (l Lock) Since(old *Lock) LockChange {
 	if old.Definition != l.Definition {
 		c.Other = append(c.Other, "definition")
 	}
+	c.Other = append(c.Other, digestsSince("parent ", l.parents(), old.parents())...)
 	c.Other = append(c.Other, digestsSince("", l.Tools, old.Tools)...)
 	c.Other = append(c.Other, digestsSince("role ", l.Roles, old.Roles)...)
 	slices.Sort(c.Other)
 	return c
+}
+
+// parents is the lock's parent, where it has one, as a digest by name.
+func (l Lock) parents() map[string]Digest {
+	if l.Parent == nil {
+		return nil
+	}
+	return map[string]Digest{l.Parent.Image: l.Parent.Lock}
 }
 
 func packagesSince(now, old []Package) (all []PackageChange) {

@@ -77,6 +77,7 @@ type Trigger struct {
 	Ended     *time.Time   `json:"ended,omitempty"`
 	Answer    string       `json:"answer,omitempty"` // what the server said last, or why there was no answer
 	URL       string       `json:"url,omitempty"`    // where a person sees what came of it: a pull request, a pipeline
+	Done      bool         `json:"done,omitempty"`   // the dependent is known to have the digest
 }
 
 // TriggerState is where a trigger stands.
@@ -99,11 +100,13 @@ type Observed struct {
 	Image      string    `json:"image"`     // the base
 	Release    string    `json:"release"`   // id of the base's release; empty = one that the store does not know
 	Base       Digest    `json:"base"`      // of the release; empty when only layers tell
-	By         string    `json:"by"`        // "annotation" or "layers"
+	By         string    `json:"by"`        // ByAnnotation or ByLayers
 	Layers     int       `json:"layers"`    // how many of the base's layers it has, from the bottom
-	Of         int       `json:"of"`        // of how many
+	Of         int       `json:"of"`        // of how many; without a release, of the one that is nearest
 	Dependent  string    `json:"dependent"` // whose it is, by dependents.yaml; empty = nobody's
 	At         time.Time `json:"at"`        // when it was looked at
+	// Gone is when it was noticed that the tag names it no more; nil = it was there at At.
+	Gone *time.Time `json:"gone,omitempty"`
 }
 
 // Told is what came of delivering a trigger.

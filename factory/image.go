@@ -150,13 +150,15 @@ type Exemption struct {
 
 // Config is the OCI image configuration that consumers see.
 type Config struct {
-	User       string            `json:"user"` // 65532:65532
-	Env        []string          `json:"env,omitempty"`
-	Workdir    string            `json:"workdir,omitempty"`
-	Entrypoint []string          `json:"entrypoint,omitempty"`
-	Cmd        []string          `json:"cmd,omitempty"`
-	StopSignal string            `json:"stopSignal,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
+	User       string   `json:"user"` // 65532:65532
+	Env        []string `json:"env,omitempty"`
+	Workdir    string   `json:"workdir,omitempty"`
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Cmd        []string `json:"cmd,omitempty"`
+	StopSignal string   `json:"stopSignal,omitempty"`
+	// Ports are what a child's Dockerfile exposes, sorted: 8080/tcp. No definition says them.
+	Ports  []string          `json:"ports,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Owner is the one team that answers for an image.

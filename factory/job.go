@@ -49,6 +49,25 @@ func (j Job) Hash() string {
 	return j.Source.Hash
 }
 
+// Basis is the digest of what the job makes its image from: its inputs, and the release that it is built on. Empty while that is not
+// known.
+func (j Job) Basis() Digest {
+	switch {
+	case j.Source.Inputs == "" || j.Image.From != "" && j.Parent == nil:
+		return ""
+	case j.Parent == nil:
+		return j.Source.Inputs
+	}
+	return DigestOf([]byte(string(j.Source.Inputs) + " on " + string(j.Parent.Digest)))
+}
+
+// Behind is the job when what its image is built on did not come out of this run: nobody tries it, and why says what became of the
+// parent.
+func (j Job) Behind(why string) Job {
+	j.Action, j.Reason, j.Err = Hold, j.Image.From+", which it is built on, "+why, nil
+	return j
+}
+
 // Base is the release that an image is built on.
 type Base struct {
 	Image      string `json:"image"`

@@ -212,7 +212,7 @@ type LockChange struct {
 	// Advisories are those that the changed packages bring, as their repositories publish them: sorted, one for each package,
 	// vulnerability and publication. Empty where changelogs name the CVEs.
 	Advisories []Advisory `json:"advisories,omitempty"`
-	// Other names what else moved: "toolbox", "role cis_debian", "definition", "platform linux/arm64".
+	// Other names what else moved: "toolbox", "role cis_debian", "definition", "platform linux/arm64", "parent debian-12".
 	Other []string `json:"other,omitempty"`
 }
 

@@ -85,6 +85,8 @@ type RunJob struct {
 	Digest  Digest     `json:"digest,omitempty"`
 	Error   string     `json:"error,omitempty"`
 	Steps   []StepTime `json:"steps,omitempty"`
+	// Basis is, of an image that was tried to be made, what from: Job.Basis.
+	Basis Digest `json:"basis,omitempty"`
 }
 
 // Entry is one line of the ledger: a digest that came into an environment, or left it.

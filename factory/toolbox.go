@@ -3,6 +3,15 @@ package factory
 // ToolboxMount is where a Step with Toolbox set finds the toolbox.
 const ToolboxMount = "/.toolbox"
 
+// ToolboxShell is what a Step with Shell lends a root: path there → path in the toolbox.
+func ToolboxShell() map[string]string {
+	return map[string]string{
+		"/bin/sh":                             "/usr/bin/dash",
+		"/lib64/ld-linux-x86-64.so.2":         "/usr/lib64/ld-linux-x86-64.so.2",
+		"/usr/lib/x86_64-linux-gnu/libc.so.6": "/usr/lib/x86_64-linux-gnu/libc.so.6",
+	}
+}
+
 // TargetMount is where a Step with InToolbox finds its root filesystem.
 const TargetMount = "/target"
 

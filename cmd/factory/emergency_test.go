@@ -82,7 +82,7 @@ func TestNightlyYields(t *testing.T) {
 	for command, want := range map[string]string{"nightly": "emergency CVE-2026-1", "emergency": ""} {
 		err = c.leased(t.Context(), command, func(ctx context.Context, run string) error {
 			must(t, db.Want(ctx, leaseName, "emergency CVE-2026-1", time.Minute))
-			out, err := c.nightWork(ctx, run, set, jobs, nightOptions{Command: command})
+			out, err := c.nightWork(ctx, run, set, planned{jobs: jobs}, nightOptions{Command: command})
 			if err != nil || out.Yielded != want {
 				t.Errorf("%s yielded to %q, %v", command, out.Yielded, err)
 			}
@@ -92,8 +92,10 @@ func TestNightlyYields(t *testing.T) {
 			t.Errorf("%s ended with %v", command, err)
 		}
 	}
-	if failed, err := lastFailure(t.Context(), db, "debian-12"); err != nil || failed != nil {
-		t.Errorf("%+v, %v", failed, err)
+	runs, err := db.Runs(t.Context(), 0)
+	must(t, err)
+	if failed := lastFailure(runs, "debian-12"); failed != nil {
+		t.Errorf("%+v", failed)
 	}
 }
 

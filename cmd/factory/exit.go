@@ -26,7 +26,7 @@ const exitHelp = `Exit codes:
   1  unexpected error
   2  bad input: a definition, a flag, a reference
   3  blocked by a policy or a failed acceptance test
-  4  partial: some images failed, others are released
+  4  partial: some images failed or could not be looked at, others are done
   5  verification failed: signature, checksum, tag
   6  something the factory depends on is unavailable
   7  another run holds the lease, or was given it

@@ -121,9 +121,25 @@ func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Rel
 	c := d.command(t, nil)
 	db, err := c.store(context.Background())
 	must(t, err)
+	must(t, fixture.On(context.Background(), db, &r))
 	r, err = db.AddRelease(context.Background(), r)
 	must(t, err)
 	return r
+}
+
+// child defines an image that is built on another one, locked like all others and committed.
+func (d *desk) child(t *testing.T, name, from, yaml string) {
+	t.Helper()
+	must(t, fixture.Child(d.dir, name, from, yaml))
+	d.relock(t, nil)
+}
+
+// relock locks everything as if the archive had these versions, and commits that.
+func (d *desk) relock(t *testing.T, versions map[string]string) {
+	t.Helper()
+	must(t, fixture.Lock(d.dir, versions))
+	must(t, fixture.Commit(d.dir, "next"))
+	must(t, fixture.Remember(d.dir, d.dir+"/.factory"))
 }
 
 func read(t *testing.T, file string) string {

@@ -19,7 +19,7 @@ import (
 type resolver struct{ app *app }
 
 // Resolve refuses a lock that does not belong to the definition, the roles or the toolbox in front of it.
-func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, error) {
+func (r resolver) Resolve(ctx context.Context, job factory.Job) (factory.Locked, error) {
 	img, dir := job.Image, r.app.cfg.Dir
 	lock, ok, err := definition.ReadLock(dir, img.Name)
 	if err != nil {
@@ -44,6 +44,9 @@ func (r resolver) Resolve(_ context.Context, job factory.Job) (factory.Locked, e
 		return factory.Locked{}, stale("version of its roles")
 	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box, img.Distro.Format())):
 		return factory.Locked{}, stale("toolbox or version of the factory")
+	}
+	if err := r.app.onParent(ctx, job, lock); err != nil {
+		return factory.Locked{}, err
 	}
 	tar, inputs, err := definition.Pack(dir, img)
 	if err != nil {
@@ -98,8 +101,11 @@ func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.So
 	return src, err
 }
 
-// sourceWith is source as it would be with another lock, without writing that lock to the repository.
-func (a *app) sourceWith(ctx context.Context, img factory.Image, lock factory.Lock) (factory.Source, error) {
+// sourceWith is source as it would be with other locks, without writing those to the repository.
+func (a *app) sourceWith(ctx context.Context, img factory.Image, locks []factory.Lock) (factory.Source, error) {
+	if len(locks) == 0 {
+		return a.source(ctx, img)
+	}
 	tar, _, err := definition.Pack(a.cfg.Dir, img)
 	if err != nil {
 		return factory.Source{}, err
@@ -112,8 +118,10 @@ func (a *app) sourceWith(ctx context.Context, img factory.Image, lock factory.Lo
 	if err := definition.Unpack(tar, dir); err != nil {
 		return factory.Source{}, err
 	}
-	if err := writeLock(dir, lock); err != nil {
-		return factory.Source{}, err
+	for _, lock := range locks {
+		if err := writeLock(dir, lock); err != nil {
+			return factory.Source{}, err
+		}
 	}
 	src, err := sourceIn(ctx, git.Repo{Dir: dir, Skip: definition.Leftover}, img)
 	src.Dirty = true

@@ -120,7 +120,7 @@ func TestSourceWithAnotherLock(t *testing.T) {
 	img := d.image(t, "debian-12")
 	now, err := c.source(t.Context(), img)
 	must(t, err)
-	then, err := c.sourceWith(t.Context(), img, newer(t, d, "debian-12"))
+	then, err := c.sourceWith(t.Context(), img, []factory.Lock{newer(t, d, "debian-12")})
 	if err != nil || !then.Dirty || then.Inputs == now.Inputs || then.Hash == now.Hash {
 		t.Errorf("%+v %v", then, err)
 	}

@@ -21,6 +21,8 @@ func newLock(mk maker) *cobra.Command {
 whose signatures are verified with the distribution's keys. It prints what changed against the lock there was: packages,
 versions, and the vulnerabilities that the new packages' changelogs, or the repositories' advisories, name. An image that cannot be locked keeps its old lock.
 
+What an image is built on is locked before it: a child's lock holds its parent's packages exactly, and what the child adds.
+
 ` + exitHelp,
 		Example: "  factory lock\n  factory lock debian-12 --commit --push",
 		Args:    cobra.ArbitraryArgs,
@@ -78,7 +80,7 @@ versions, and the vulnerabilities that the new packages' changelogs, or the repo
 // commitLocks makes one commit for each image whose lock is not committed as it is, and pushes whatever is not pushed yet.
 func (a *app) commitLocks(ctx context.Context, set definition.Set, results map[string]lockResult, push bool) error {
 	repo := a.git()
-	for _, name := range sortedKeys(results) {
+	for _, name := range parentsFirst(set, sortedKeys(results)) {
 		r := results[name]
 		if r.Err != nil {
 			continue
@@ -124,7 +126,7 @@ func (a *app) definitionDirty(ctx context.Context, set definition.Set, name stri
 	}
 	folder := "baseimages/" + name
 	paths := slices.DeleteFunc(slices.Clone(img.Inputs), func(p string) bool { return p == folder })
-	src, err := a.git().Source(ctx, append(paths, folder+"/image.yaml", folder+"/tests.yaml", folder+"/waivers.yaml"))
+	src, err := a.git().Source(ctx, append(paths, folder+"/image.yaml", folder+"/tests.yaml", folder+"/waivers.yaml", folder+"/files", folder+"/Dockerfile", folder+"/Containerfile"))
 	return src.Dirty, err
 }
 

@@ -25,7 +25,8 @@ type lockResult struct {
 	Err    error
 }
 
-// locking refreshes locks: the toolbox first, because it is where the solvers run, then every image on its own.
+// locking refreshes locks: the toolbox first, because it is where the solvers run, then every image on its own, those that others are
+// built on before those.
 type locking struct {
 	app   *app
 	set   definition.Set
@@ -37,27 +38,28 @@ type locking struct {
 	results map[string]lockResult
 }
 
-// run locks the named images and returns what came of each. An image that fails keeps its old lock.
+// run locks the named images and what they are built on, and returns what came of each. An image that fails keeps its old lock.
 func (l *locking) run(ctx context.Context, names []string) map[string]lockResult {
 	l.results = map[string]lockResult{}
 	box, err := l.toolbox(ctx, slices.Contains(names, boxName(l.set)))
-	var group sync.WaitGroup
 	for _, name := range names {
-		img, found := l.set.Image(name)
-		if found != nil {
-			l.put(name, lockResult{Err: found})
-			continue
+		if _, unknown := l.set.Image(name); unknown != nil {
+			l.put(name, lockResult{Err: unknown})
 		}
-		if img.Kind == factory.KindToolbox {
-			continue
-		}
-		if err != nil {
-			l.put(name, lockResult{Err: err})
-			continue
-		}
-		group.Go(func() { l.put(name, l.image(ctx, img, box)) })
 	}
-	group.Wait()
+	for _, wave := range levels(l.set, names) {
+		var group sync.WaitGroup
+		for _, img := range wave {
+			switch {
+			case img.Kind == factory.KindToolbox:
+			case err != nil:
+				l.put(img.Name, lockResult{Err: err})
+			default:
+				group.Go(func() { l.put(img.Name, l.image(ctx, img, box)) })
+			}
+		}
+		group.Wait()
+	}
 	return l.results
 }
 
@@ -170,6 +172,16 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	if exists {
 		req.Old = &old
 	}
+	if img.From != "" {
+		parent := l.result(img.From)
+		if parent.Err != nil {
+			return lockResult{Err: behind(img, parent.Err)}
+		}
+		req.Parent = &parent.Lock
+		if keep, ok := l.part(img); ok {
+			return l.cut(req, keep, parent)
+		}
+	}
 	s := l.solver(a.build())
 	if exists && l.current(ctx, s, req) {
 		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
@@ -182,7 +194,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	}
 	a.events.Emit(factory.Event{Kind: factory.Began, Image: img.Name, Step: factory.StepResolve, Message: "asking the archives"})
 	began := a.w.Now()
-	lock, change, err := s.Solve(ctx, req)
+	lock, change, err := l.solve(ctx, s, req)
 	if err != nil {
 		return fail(err)
 	}

@@ -220,6 +220,10 @@ func (c *command) printRelease(r factory.Release) error {
 	line("why", r.Reason)
 	line("owner", r.Owner)
 	line("inputs", fmt.Sprintf("%s %s", cmp.Or(r.Source.Commit, dirty(r.Source)), r.Source.Inputs.Short()))
+	if b := r.Parent; b != nil {
+		line("built on", fmt.Sprintf("%s:%s", b.Repository, b.Tag))
+		line("", b.Ref())
+	}
 	if r.Supersedes != "" {
 		line("supersedes", r.Supersedes)
 	}

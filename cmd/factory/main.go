@@ -22,8 +22,8 @@ func main() {
 	logrus.SetOutput(io.Discard)
 	ctx, stop := interruptible()
 	code := run(ctx, os.Args[1:], world{
-		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv, Environ: os.Environ, Now: time.Now,
-		Terminal: term.IsTerminal(int(os.Stderr.Fd())), Width: terminalWidth,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv, Environ: os.Environ, Now: time.Now,
+		Terminal: term.IsTerminal(int(os.Stderr.Fd())), Colors: term.IsTerminal(int(os.Stdout.Fd())), Width: terminalWidth,
 	})
 	stop()
 	os.Exit(code)

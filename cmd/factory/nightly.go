@@ -14,6 +14,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/definition"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
+	"github.com/imagefactory/imagefactory/factory/registry"
 )
 
 // leaseName is the one lease of the factory: whoever makes releases or locks holds it.
@@ -116,11 +117,11 @@ func (c *command) night(ctx context.Context, o nightOptions) error {
 		}
 	}
 	if o.DryRun {
-		jobs, err := c.plan(ctx, set, problems, o)
+		p, err := c.plan(ctx, set, problems, o)
 		if err != nil {
 			return err
 		}
-		return errors.Join(c.printPlan(jobs), planError(jobs))
+		return errors.Join(c.printPlan(p.jobs), planError(p.jobs))
 	}
 	return c.leased(ctx, o.Command, func(ctx context.Context, run string) error {
 		return c.nightRun(ctx, run, set, problems, o)
@@ -211,11 +212,11 @@ func (v *verdict) Unwrap() error { return v.error }
 func (c *command) nightRun(ctx context.Context, run string, set definition.Set, problems error, o nightOptions) error {
 	began := c.w.Now()
 	var refreshed error
-	jobs, err := c.nightPlan(ctx, set, problems, o)
+	p, err := c.nightPlan(ctx, set, problems, o)
 	if err != nil {
 		return err
 	}
-	out, err := c.nightWork(ctx, run, set, jobs, o)
+	out, err := c.nightWork(ctx, run, set, p, o)
 	if err != nil && out.Jobs == nil {
 		return err
 	}
@@ -240,25 +241,45 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 }
 
 // nightPlan locks and plans, once it is sure that there is somewhere to publish.
-func (c *command) nightPlan(ctx context.Context, set definition.Set, problems error, o nightOptions) ([]factory.Job, error) {
+func (c *command) nightPlan(ctx context.Context, set definition.Set, problems error, o nightOptions) (planned, error) {
 	c.sweep()
 	if err := c.serveRegistry(ctx); err != nil {
-		return nil, err // now, and not after minutes of work
+		return planned{}, err // now, and not after minutes of work
 	}
-	jobs, err := c.plan(ctx, set, problems, o)
+	p, err := c.plan(ctx, set, problems, o)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	return c.rescanJobs(ctx, jobs)
+	p.jobs, err = c.rescanJobs(ctx, p.jobs)
+	return p, err
+}
+
+// again decides about a job whose parent was made since the plan, by the release that there is now.
+func (c *command) again(p planned) func(ctx context.Context, job factory.Job) factory.Job {
+	return func(ctx context.Context, job factory.Job) factory.Job {
+		in := p.inputs[job.Image.Name]
+		var err error
+		if in.Parent, err = c.base(ctx, job.Image.From); err == nil && in.Parent == nil {
+			err = noParent(job.Image)
+		}
+		if err == nil {
+			var jobs []factory.Job
+			if jobs, err = c.rescanJobs(ctx, []factory.Job{p.called(p.rules.Again(in, job))}); err == nil {
+				return jobs[0]
+			}
+		}
+		job.Action, job.Reason, job.Err = factory.Fail, err.Error(), err
+		return job
+	}
 }
 
 // nightWork does what is planned. The outcome has no jobs when nothing could begin.
-func (c *command) nightWork(ctx context.Context, run string, set definition.Set, jobs []factory.Job, o nightOptions) (pipeline.Outcome, error) {
+func (c *command) nightWork(ctx context.Context, run string, set definition.Set, p planned, o nightOptions) (pipeline.Outcome, error) {
 	db, err := c.store(ctx)
 	if err != nil {
 		return pipeline.Outcome{}, err
 	}
-	night := pipeline.Night{Width: c.cfg.Width, Events: c.events, Journal: db, Rescanner: rescanning{c, set, run}}
+	night := pipeline.Night{Width: c.cfg.Width, Events: c.events, Journal: db, Rescanner: rescanning{c, set, run}, Again: c.again(p)}
 	if o.Command == "nightly" {
 		night.Yield = func(ctx context.Context) string {
 			to, err := db.Wanted(ctx, leaseName)
@@ -268,12 +289,12 @@ func (c *command) nightWork(ctx context.Context, run string, set definition.Set,
 			return to
 		}
 	}
-	if todo := slices.DeleteFunc(slices.Clone(jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
+	if todo := slices.DeleteFunc(slices.Clone(p.jobs), func(j factory.Job) bool { return j.Action != factory.Rebuild }); len(todo) > 0 {
 		if night.Maker, err = c.prepare(ctx, run, set, todo); err != nil {
 			return pipeline.Outcome{}, err
 		}
 	}
-	return night.Run(ctx, run, jobs)
+	return night.Run(ctx, run, p.jobs)
 }
 
 // nightError decides the exit code: partial when some images are fine, the failures' own kind when none is. Images that are left to the
@@ -286,6 +307,11 @@ func nightError(out pipeline.Outcome) error {
 			return left
 		}
 		err = errors.Join(err, left)
+	}
+	if err == nil { // else what they are held back by is told
+		for _, j := range out.Held() {
+			err = errors.Join(err, &factory.Problem{Kind: factory.ErrBlocked, What: j.Image + " is held back: " + j.Reason})
+		}
 	}
 	if out.State() == factory.Partial {
 		return errors.Join(errPartial, err)
@@ -321,6 +347,9 @@ func (c *command) prepare(ctx context.Context, run string, set definition.Set, t
 // sweep removes what a killed run left half made. The lease is held, so nobody works on it.
 func (c *command) sweep() {
 	_ = os.RemoveAll(c.workDir())
+	if err := (&registry.Parents{Dir: c.parentDir(), Now: c.w.Now}).Sweep(unusedParents); err != nil {
+		c.events.Emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
+	}
 	temporary, _ := filepath.Glob(filepath.Join(c.cfg.Dir, "baseimages", "*", ".lock-*"))
 	for _, t := range temporary {
 		_ = os.Remove(t)

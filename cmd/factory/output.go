@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/graph"
 	"github.com/imagefactory/imagefactory/factory/pipeline"
 	"github.com/imagefactory/imagefactory/factory/progress"
 )
@@ -32,12 +33,19 @@ func (c *command) printJSON(v any) error {
 }
 
 // table writes rows under a header, aligned. Cells come from definitions and registries: control characters are shown, not obeyed.
-func (c *command) table(header []string, rows [][]string) error {
+func (c *command) table(header []string, rows [][]string) error { return c.painted(header, rows, nil) }
+
+// painted is table with the last cell of each row in a style, where stdout shows colours. No styles means none.
+func (c *command) painted(header []string, rows [][]string, styles []string) error {
+	_, plain := c.w.Env("NO_COLOR")
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	for _, row := range append([][]string{header}, rows...) {
+	for n, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {
 			row[i] = clean(cell)
+			if c.w.Colors && !plain && n > 0 && n <= len(styles) && i == len(row)-1 {
+				row[i] = "\x1b[" + styles[n-1] + "m" + row[i] + "\x1b[0m"
+			}
 		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
@@ -51,6 +59,11 @@ func (c *command) table(header []string, rows [][]string) error {
 	}
 	return nil
 }
+
+// Styles of a terminal.
+const dim, red, green, yellow = "2", "31", "32", "33"
+
+var tones = map[graph.Tone]string{graph.Bad: red, graph.Warn: yellow, graph.Good: green, graph.Neutral: dim}
 
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -112,6 +125,8 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 			rows = append(rows, []string{j.Image, "released", j.Ref, string(j.Digest), stepTimes(j.Steps)})
 		case j.Action == factory.Skip:
 			rows = append(rows, []string{j.Image, "skipped", "", "", j.Reason})
+		case j.Action == factory.Hold:
+			rows = append(rows, []string{j.Image, "held back", "", "", j.Reason})
 		case j.Action == factory.Yield:
 			rows = append(rows, []string{j.Image, "left", "", "", j.Reason})
 		default:

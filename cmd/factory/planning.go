@@ -15,33 +15,47 @@ import (
 	"github.com/imagefactory/imagefactory/factory/store"
 )
 
+// planned is what a night is going to do, with what that was decided by.
+type planned struct {
+	jobs   []factory.Job
+	rules  plan.Rules
+	inputs map[string]plan.Input
+	why    string
+}
+
 // plan locks (when asked to) and decides what is to be done with each image.
-func (c *command) plan(ctx context.Context, set definition.Set, problems error, o nightOptions) ([]factory.Job, error) {
+func (c *command) plan(ctx context.Context, set definition.Set, problems error, o nightOptions) (planned, error) {
 	names := o.Images
 	if len(names) == 0 {
 		for _, img := range set.Images {
 			names = append(names, img.Name)
 		}
 	}
+	none := planned{}
 	unset, err := c.unset(ctx, set, o.Images)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	locks := map[string]lockResult{}
 	if o.Lock {
 		l := &locking{app: c.app, set: set, Write: !o.DryRun}
 		locks = l.run(ctx, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return unset[name] != "" }))
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return none, context.Cause(ctx)
 		}
 		if o.Commit {
 			if err := c.commitLocks(ctx, set, locks, o.Push); err != nil {
-				return nil, err
+				return none, err
 			}
 		}
 		// Meanwhile somebody may have edited a definition, and a push may have brought others' commits.
 		set, problems = definition.Load(c.cfg.Dir)
 	}
+	k, err := c.known(ctx, set, locks, o)
+	if err != nil {
+		return none, err
+	}
+	p := planned{rules: plan.Rules{Now: c.w.Now(), MaxAge: c.cfg.MaxAge, Env: c.cfg.Env, Force: o.Images}, inputs: map[string]plan.Input{}, why: o.Why}
 	var in []plan.Input
 	for _, name := range names {
 		img, err := set.Image(name)
@@ -49,29 +63,33 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 			continue // it becomes a failed job below
 		}
 		if err != nil {
-			return nil, errors.Join(err, problems)
+			return none, errors.Join(err, problems)
 		}
-		if unset[name] != "" {
-			in = append(in, plan.Input{Image: img, Unset: unset[name]})
-			continue
+		input := plan.Input{Image: img, Unset: unset[name]}
+		if input.Unset == "" {
+			if input, err = c.planInput(ctx, img, k); err != nil {
+				return none, err
+			}
 		}
-		input, err := c.planInput(ctx, img, locks, o)
-		if err != nil {
-			return nil, err
+		if img.From != "" && input.Parent == nil && input.Err == nil && input.Unset == "" && !slices.Contains(names, img.From) {
+			input.Err = noParent(img)
 		}
+		p.inputs[name] = input
 		in = append(in, input)
 	}
-	var force []string
-	if len(o.Images) > 0 {
-		force = o.Images
+	for _, j := range p.rules.Make(in) {
+		p.jobs = append(p.jobs, p.called(j))
 	}
-	jobs := plan.Make(c.w.Now(), c.cfg.MaxAge, c.cfg.Env, force, in)
-	for i := range jobs {
-		if o.Why != "" && jobs[i].Action == factory.Rebuild {
-			jobs[i].Reason = o.Why
-		}
+	p.jobs = append(p.jobs, brokenDefinitions(set, problems, o.Images)...)
+	return p, nil
+}
+
+// called gives a job the reason that it was asked for, where one was said.
+func (p planned) called(j factory.Job) factory.Job {
+	if p.why != "" && j.Action == factory.Rebuild {
+		j.Reason = p.why
 	}
-	return append(jobs, brokenDefinitions(set, problems, o.Images)...), nil
+	return j
 }
 
 // unset says of each image what is missing here for it to be made: an archive whose URL nobody configured, as long as the image
@@ -110,8 +128,38 @@ func (c *command) noArchives(img factory.Image) string {
 	return fmt.Sprintf("nothing says where archive %s is; set archives: in factory.yaml", strings.Join(ids, " and "))
 }
 
+// known is what is the same for every image of a plan.
+type known struct {
+	set   definition.Set
+	locks map[string]lockResult
+	dry   bool          // locks that changed are not in the repository
+	runs  []factory.Run // the last ones
+}
+
+func (c *command) known(ctx context.Context, set definition.Set, locks map[string]lockResult, o nightOptions) (known, error) {
+	k := known{set: set, locks: locks, dry: o.DryRun}
+	db, err := c.store(ctx)
+	if err == nil {
+		k.runs, err = db.Runs(ctx, 10)
+	}
+	return k, err
+}
+
+// unwritten are the locks of an image and of what it is built on that changed and are not in the repository.
+func (k known) unwritten(img factory.Image) (locks []factory.Lock) {
+	for _, i := range append(k.set.Ancestors(img.Name), img) {
+		if r, ok := k.locks[i.Name]; ok && k.dry && r.Err == nil && !r.Change.Empty() {
+			locks = append(locks, r.Lock)
+		}
+	}
+	return locks
+}
+
+// maxTries are as many tries as the longest pause needs to be found.
+const maxTries = 8
+
 // planInput is what the plan needs to know about one image.
-func (c *command) planInput(ctx context.Context, img factory.Image, locks map[string]lockResult, o nightOptions) (plan.Input, error) {
+func (c *command) planInput(ctx context.Context, img factory.Image, k known) (plan.Input, error) {
 	in := plan.Input{Image: img}
 	db, err := c.store(ctx)
 	if err != nil {
@@ -128,10 +176,16 @@ func (c *command) planInput(ctx context.Context, img factory.Image, locks map[st
 		in.Last = &last[0]
 		in.Gone, in.Err = c.gone(ctx, last[0])
 	}
-	if in.LastFailed, err = lastFailure(ctx, db, img.Name); err != nil {
-		return in, err
+	in.LastFailed = lastFailure(k.runs, img.Name)
+	if img.From != "" {
+		if in.Tries, err = db.Tries(ctx, img.Name, maxTries); err != nil {
+			return in, err
+		}
+		if in.Parent, err = c.base(ctx, img.From); err != nil {
+			return in, err
+		}
 	}
-	res, locked := locks[img.Name]
+	res, locked := k.locks[img.Name]
 	switch {
 	case in.Err != nil:
 		return in, nil
@@ -146,10 +200,8 @@ func (c *command) planInput(ctx context.Context, img factory.Image, locks map[st
 			in.Err = noLock(img.Name)
 		}
 	}
-	if in.Err == nil && locked && o.DryRun && !res.Change.Empty() {
-		in.Source, in.Err = c.sourceWith(ctx, img, res.Lock)
-	} else if in.Err == nil {
-		in.Source, in.Err = c.source(ctx, img)
+	if in.Err == nil {
+		in.Source, in.Err = c.sourceWith(ctx, img, k.unwritten(img))
 	}
 	if in.Err == nil && in.Source.Dirty && c.cfg.Env != factory.Dev {
 		in.Err = &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("the inputs of %s are not committed, so it can be built for dev only", img.Name),
@@ -178,26 +230,20 @@ func (c *command) gone(ctx context.Context, last factory.Release) (bool, error) 
 	return false, nil
 }
 
-// lastFailure is what the last finished run did with an image when that failed, nil when it did not.
-func lastFailure(ctx context.Context, db *store.Store, image string) (*factory.RunJob, error) {
-	runs, err := db.Runs(ctx, 10)
-	if err != nil {
-		return nil, err
-	}
+// lastFailure is what the last run that had to do with an image did when that failed, nil when it did not.
+func lastFailure(runs []factory.Run, image string) *factory.RunJob {
 	for _, r := range runs {
 		for _, j := range r.Jobs {
-			if j.Image == image && j.Action == factory.Yield {
-				continue // nobody tried
-			}
-			if j.Image == image && j.Error == "" {
-				return nil, nil
-			}
-			if j.Image == image {
-				return &j, nil
+			switch {
+			case j.Image != image || j.Action == factory.Yield || j.Action == factory.Hold: // nobody tried
+			case j.Error == "":
+				return nil
+			default:
+				return &j
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func noLock(name string) error {
@@ -211,7 +257,11 @@ func brokenDefinitions(set definition.Set, problems error, only []string) []fact
 	}
 	var jobs []factory.Job
 	for _, name := range set.Broken {
-		jobs = append(jobs, factory.Job{Image: factory.Image{Name: name}, Action: factory.Fail, Reason: "its definition is not valid", Err: problems})
+		j := factory.Job{Image: factory.Image{Name: name, From: set.Behind[name]}, Action: factory.Fail, Reason: "its definition is not valid", Err: problems}
+		if j.Image.From != "" {
+			j = j.Behind("has a definition that is not valid")
+		}
+		jobs = append(jobs, j)
 	}
 	return jobs
 }
@@ -220,7 +270,7 @@ func brokenDefinitions(set definition.Set, problems error, only []string) []fact
 func planError(jobs []factory.Job) error {
 	out := pipeline.Outcome{Errors: map[string]error{}}
 	for _, j := range jobs {
-		out.Jobs = append(out.Jobs, factory.RunJob{Image: j.Image.Name})
+		out.Jobs = append(out.Jobs, factory.RunJob{Image: j.Image.Name, Action: j.Action, Reason: j.Reason})
 		if j.Action == factory.Fail {
 			out.Errors[j.Image.Name] = cmp.Or(j.Err, errors.New(j.Reason))
 		}

@@ -120,7 +120,7 @@ func (s *surgery) link(ctx context.Context, op *operation, dir string, l oci.Siz
 	return nil
 }
 
-func baseOf(r factory.Release) factory.Base {
+func releaseBase(r factory.Release) factory.Base {
 	return factory.Base{Image: r.Image, Release: r.ID, Repository: r.Repository, Digest: r.Digest, Tag: r.Tag}
 }
 
@@ -134,10 +134,10 @@ func (s *surgery) own(ctx context.Context, run string, op *operation, r rebased)
 	if err != nil {
 		return fail(err)
 	}
-	onto := baseOf(s.onto)
+	onto := releaseBase(s.onto)
 	// The first release under a tag stands, whatever it says of itself: what is in force already is not made again.
 	job := factory.Job{Image: img, Action: factory.Rebuild, Reason: fmt.Sprintf("rebased from %s onto %s", op.from.Tag, s.onto.Tag), Env: op.env, Source: op.release.Source,
-		Parent: &onto, Supersedes: op.release.ID, Rebase: &factory.Rebase{Before: baseOf(*op.release), From: baseOf(op.from), Onto: onto, Checks: op.checks}}
+		Parent: &onto, Supersedes: op.release.ID, Rebase: &factory.Rebase{Before: releaseBase(*op.release), From: releaseBase(op.from), Onto: onto, Checks: op.checks}}
 	line := s.line
 	line.Rebaser = rebaser{s, op}
 	if !s.o.Prove {
@@ -292,7 +292,7 @@ func (s *surgery) publishForeign(ctx context.Context, run string, op *operation,
 		return err
 	}
 	sigs, err := signing.signer.Rebase(ctx, target.Repository, a, factory.Rebase{
-		Before: factory.Base{Repository: op.image.Repository, Digest: op.image.Digest}, From: baseOf(op.from), Onto: baseOf(s.onto), Checks: op.checks, Carried: carried})
+		Before: factory.Base{Repository: op.image.Repository, Digest: op.image.Digest}, From: releaseBase(op.from), Onto: releaseBase(s.onto), Checks: op.checks, Carried: carried})
 	if err != nil {
 		return err
 	}

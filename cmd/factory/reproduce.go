@@ -66,7 +66,7 @@ func (c *command) reproduce(ctx context.Context, run string, release factory.Rel
 	}
 	hardener := c.hardener()
 	hardener.Now = func() time.Time { return release.Created } // exemptions that held then hold now
-	built, err := line.Builder.Build(ctx, factory.Locked{Job: factory.Job{Image: img, Source: release.Source, Env: release.Tag.Env}, Lock: lock, Inputs: inputs, At: c.w.Now(), Fresh: c.newID()})
+	built, err := line.Builder.Build(ctx, factory.Locked{Job: factory.Job{Image: img, Source: release.Source, Env: release.Tag.Env, Parent: release.Parent}, Lock: lock, Inputs: inputs, At: c.w.Now(), Fresh: c.newID()})
 	if err != nil {
 		return err
 	}

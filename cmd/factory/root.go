@@ -20,11 +20,13 @@ var version = "devel"
 
 // world is everything that a command takes from outside.
 type world struct {
+	Stdin          io.Reader // nil = empty
 	Stdout, Stderr io.Writer
 	Env            func(string) (string, bool)
 	Environ        func() []string
 	Now            func() time.Time
 	Terminal       bool // whether Stderr is one
+	Colors         bool // whether Stdout shows them
 	Width          func() int
 }
 
@@ -89,9 +91,9 @@ func newRoot(w world) *cobra.Command {
 	}
 	for _, add := range []func(maker) *cobra.Command{
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
-		newStatus, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
+		newStatus, newGraph, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
 		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRebase, newRevoke, newLedger, newDB,
-		newEmergency, newRegistry, newKey, newConfig,
+		newEmergency, newDependents, newAdoption, newRegistry, newKey, newConfig,
 	} {
 		root.AddCommand(add(make))
 	}

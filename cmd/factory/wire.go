@@ -42,6 +42,7 @@ type app struct {
 	builder *buildkit.Client
 	box     *factory.Digest
 	running *registry.Running
+	parents *registry.Parents
 
 	deciding sync.Mutex // held while the vulnerability data of this run is decided
 	scanners []*scanner.Client
@@ -81,9 +82,9 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 	bk := a.build()
 	return pipeline.Line{
 		Resolver:   resolver{a},
-		Builder:    patient{bk, a},
+		Builder:    pulling{patient{bk, a}, a},
 		Hardener:   a.hardener(),
-		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Events: a.events},
+		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Parents: a.parentDir(), Events: a.events},
 		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
 		Prover:     openscap.Prover{Runner: bk, Events: a.events},
 		Scanner:    scanning{c},
@@ -127,6 +128,37 @@ func (p patient) Build(ctx context.Context, l factory.Locked) (factory.Built, er
 	}
 }
 
+// pulling makes sure, before a child is built, that the release that it is built on is on this machine.
+type pulling struct {
+	pipeline.Builder
+	app *app
+}
+
+func (p pulling) Build(ctx context.Context, l factory.Locked) (factory.Built, error) {
+	if base := l.Job.Parent; l.Job.Image.From != "" && base != nil {
+		if _, err := p.app.pulled().Pull(ctx, *base); err != nil {
+			return factory.Built{}, err
+		}
+	}
+	return p.Builder.Build(ctx, l)
+}
+
+// parentDir holds releases that children are built on.
+func (a *app) parentDir() string { return filepath.Join(a.cfg.State, "parents") }
+
+// unusedParents is how long a release stays in parentDir that nothing is built on any more.
+const unusedParents = 7 * 24 * time.Hour
+
+func (a *app) pulled() *registry.Parents {
+	client := a.registry()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.parents == nil {
+		a.parents = &registry.Parents{Dir: a.parentDir(), Client: client, Now: a.w.Now}
+	}
+	return a.parents
+}
+
 // workDir holds images between pack and publish.
 func (a *app) workDir() string { return filepath.Join(a.cfg.State, "work") }
 
@@ -166,7 +198,7 @@ func (a *app) build() *buildkit.Client {
 		a.builder = &buildkit.Client{
 			Addr:     a.cfg.Buildkit,
 			Daemon:   &buildkit.Daemon{Beside: beside, Dir: filepath.Join(a.cfg.State, "buildkit"), CacheBytes: a.cfg.BuildkitCache, Env: a.environment(), Events: a.events},
-			Archives: a.cfg.Archives, Entitlements: a.cfg.Entitlements, Nonce: a.newID, Events: a.events,
+			Archives: a.cfg.Archives, Entitlements: a.cfg.Entitlements, Parents: a.parentDir(), Nonce: a.newID, Events: a.events,
 		}
 	}
 	return a.builder

@@ -60,6 +60,7 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)
 	}
 	exempt := h.exemptions(img)
+	play.absent = absent(play.catalogue, img, b.Lock)
 	step, err := h.step(img, play, wanted, exempt)
 	if err != nil {
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)
@@ -96,7 +97,7 @@ func (h Hardener) run(ctx context.Context, step factory.Step, p play, exempt map
 	if err != nil {
 		return nil, factory.Root{}, errors.Join(err, said(res))
 	}
-	controls, err := outcomes(p.catalogue, rep, exempt, step.Root.Platform)
+	controls, err := outcomes(p.catalogue, rep, exempt, p.absent, step.Root.Platform)
 	if err != nil {
 		return nil, factory.Root{}, err
 	}
@@ -111,7 +112,7 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 	vars["hardening_profile"] = p.catalogue.Profile
 	vars["hardening_scope"] = img.Hardening.Scope
 	vars["hardening_level"] = img.Hardening.Level
-	vars["hardening_exempt"] = active(exempt)
+	vars["hardening_exempt"] = leftAlone(exempt, p.absent)
 	vars["ansible_python_interpreter"] = python
 	data, err := json.MarshalIndent(vars, "", " ")
 	if err != nil {
@@ -131,6 +132,7 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 		Args:    factory.ToolboxPython(append(args, path.Join(playDir, p.catalogue.Playbook))...),
 		Env:     environment(),
 		Toolbox: true,
+		Shell:   len(img.Only) > 0, // what is cut out of an image may have none
 		Tmpfs:   []string{"/tmp", "/run"},
 		Output:  outputDir,
 	}, nil

@@ -36,6 +36,18 @@ func ended(e factory.Exemption) string {
 	return "its exemption ended on " + e.Until.String()
 }
 
+// leftAlone returns the controls that the play passes over: those that are exempt, and those that can have no effect.
+func leftAlone(exempt map[string]exemption, absent map[string]string) []string {
+	ids := active(exempt)
+	for id := range absent {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, compareIDs)
+	return ids
+}
+
 // active returns the controls whose exemption holds, sorted; never nil, because the play expects a list.
 func active(all map[string]exemption) []string {
 	ids := []string{}

@@ -113,15 +113,15 @@ func plant(t *testing.T, root map[string]string) string {
 	return dir
 }
 
-// module runs the role's module in dir.
+// module runs the module with Debian's states in dir.
 func module(t *testing.T, dir, items string, check bool) moduleResult {
 	t.Helper()
-	return play(t, dir, "cis_controls", map[string]any{"controls": json.RawMessage(items), "catalogue": json.RawMessage(listed),
+	return play(t, dir, "cis_debian", map[string]any{"controls": json.RawMessage(items), "catalogue": json.RawMessage(listed),
 		"scope": "container", "level": 1, "exempt": []string{"12"}, "check": check})
 }
 
-// play runs a module with parameters in dir.
-func play(t *testing.T, dir, name string, with map[string]any) moduleResult {
+// play runs the module with parameters in dir, with the states of a role.
+func play(t *testing.T, dir, family string, with map[string]any) moduleResult {
 	t.Helper()
 	roles, err := filepath.Abs(filepath.Join(repository, "ansible/roles"))
 	if err != nil {
@@ -131,7 +131,7 @@ func play(t *testing.T, dir, name string, with map[string]any) moduleResult {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "python3", "-s", "testdata/module.py", roles, name, dir)
+	cmd := exec.CommandContext(t.Context(), "python3", "-s", "testdata/module.py", roles, family, dir)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(params), &stderr
 	b, err := cmd.Output()

@@ -69,7 +69,7 @@ func parseReport(b []byte) (report, error) {
 }
 
 // outcomes puts report and catalogue together: every control exactly once.
-func outcomes(c catalogue, r report, exempt map[string]exemption, on factory.Platform) ([]factory.ControlOutcome, error) {
+func outcomes(c catalogue, r report, exempt map[string]exemption, absent map[string]string, on factory.Platform) ([]factory.ControlOutcome, error) {
 	var errs []error
 	seen := map[string]outcome{}
 	for _, o := range r.Outcomes {
@@ -93,6 +93,9 @@ func outcomes(c catalogue, r report, exempt map[string]exemption, on factory.Pla
 			co.Reason = strings.TrimPrefix(co.Reason+"; "+ended(e.Exemption), "; ")
 		case ok:
 			co.Reason, co.Until = e.Reason, e.Until
+		}
+		if why := absent[k.ID]; why != "" && co.Outcome == factory.Exempt && co.Until.IsZero() {
+			co.Outcome, co.Reason = factory.NotApplicable, why
 		}
 		out = append(out, co)
 	}

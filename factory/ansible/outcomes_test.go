@@ -29,7 +29,7 @@ func TestReportAndCatalogueMustMatch(t *testing.T) {
 	t.Parallel()
 	c := catalogue{Profile: "p", Controls: []control{{ID: "1.1"}, {ID: "1.2"}}}
 	r := report{Outcomes: []outcome{{Control: "1.1", Outcome: factory.Applied}, {Control: "1.1", Outcome: factory.Already}, {Control: "9"}}}
-	_, err := outcomes(c, r, nil, factory.Platform{})
+	_, err := outcomes(c, r, nil, nil, factory.Platform{})
 	for _, want := range []string{"control 1.1 has two outcomes", `control "9" is not in the profile p`, "control 1.2 has no outcome"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
@@ -76,7 +76,7 @@ func FuzzReport(f *testing.F) {
 				c.Controls = append(c.Controls, control{ID: o.Control})
 			}
 		}
-		all, err := outcomes(c, r, nil, factory.Platform{OS: "linux", Architecture: "amd64"})
+		all, err := outcomes(c, r, nil, nil, factory.Platform{OS: "linux", Architecture: "amd64"})
 		if len(all) != len(c.Controls) || (err == nil) != (len(all) == len(r.Outcomes)) {
 			t.Errorf("%d outcomes for %d controls: %v", len(all), len(c.Controls), err)
 		}

@@ -41,7 +41,7 @@ var rpmRoot = map[string]string{
 	"etc/crypto-policies/back-ends/libssh.config":         "Ciphers aes256-ctr\n",
 }
 
-// rpm runs the module rpm_controls with one control for each list of states.
+// rpm runs the module with the RPM families' states and one control for each list of states.
 func rpm(t *testing.T, dir, release string, check bool, ensure ...string) moduleResult {
 	t.Helper()
 	var items, listed []map[string]any
@@ -50,7 +50,7 @@ func rpm(t *testing.T, dir, release string, check bool, ensure ...string) module
 		items = append(items, map[string]any{"control": id, "reason": "r", "ensure": json.RawMessage("[" + e + "]")})
 		listed = append(listed, map[string]any{"id": id, "level": 1, "scope": []string{"container"}})
 	}
-	return play(t, dir, "rpm_controls", map[string]any{"controls": items, "catalogue": listed, "scope": "container", "level": 1,
+	return play(t, dir, "rpm", map[string]any{"controls": items, "catalogue": listed, "scope": "container", "level": 1,
 		"release": release, "exempt": []string{}, "check": check})
 }
 
@@ -238,7 +238,7 @@ func TestRPMModuleFails(t *testing.T) {
 			}
 		})
 	}
-	unknown := play(t, plant(t, rpmRoot), "rpm_controls", map[string]any{"controls": []any{map[string]any{"control": "9.9"}}, "catalogue": []any{}, "scope": "vm", "level": 1, "release": "9"})
+	unknown := play(t, plant(t, rpmRoot), "rpm", map[string]any{"controls": []any{map[string]any{"control": "9.9"}}, "catalogue": []any{}, "scope": "vm", "level": 1, "release": "9"})
 	if !unknown.Failed || unknown.Msg != "not in the catalogue: 9.9" {
 		t.Errorf("%+v", unknown)
 	}
@@ -265,7 +265,7 @@ func interpreter(t *testing.T, dir, tool string) {
 func TestRPMControlsNotInPlay(t *testing.T) {
 	t.Parallel()
 	none := []any{map[string]any{"absent": "/etc/passwd"}}
-	r := play(t, plant(t, rpmRoot), "rpm_controls", map[string]any{
+	r := play(t, plant(t, rpmRoot), "rpm", map[string]any{
 		"controls": []any{
 			map[string]any{"control": "1", "ensure": none}, map[string]any{"control": "2", "ensure": none}, map[string]any{"control": "3", "ensure": none},
 			map[string]any{"control": "4", "ensure": none, "needs": []string{"/etc/sudoers"}}, map[string]any{"control": "5", "ensure": none},

@@ -56,35 +56,43 @@ const (
 func (c *Client) Build(ctx context.Context, l factory.Locked) (factory.Built, error) {
 	built := factory.Built{Locked: l}
 	for _, lp := range l.Lock.Platforms {
-		root, err := c.buildPlatform(ctx, l, lp)
+		root, config, err := c.buildPlatform(ctx, l, lp)
 		if err != nil {
 			return built, fmt.Errorf("%s: %w", lp.Platform, err)
 		}
+		built.Job.Image.Config = config
 		built.Roots = append(built.Roots, root)
 	}
 	return built, nil
 }
 
-func (c *Client) buildPlatform(ctx context.Context, l factory.Locked, lp factory.LockedPlatform) (factory.Root, error) {
+func (c *Client) buildPlatform(ctx context.Context, l factory.Locked, lp factory.LockedPlatform) (root factory.Root, config factory.Config, err error) {
+	config = l.Job.Image.Config
 	if err := c.canBuild(ctx, lp.Platform); err != nil {
-		return factory.Root{}, err
+		return root, config, err
 	}
-	st, err := c.rootfs(l, lp)
+	st, fetched := llb.State{}, lp.Packages
+	if l.Job.Image.From == "" {
+		st, err = c.rootfs(l, lp)
+	} else {
+		st, fetched, config, err = c.childOf(ctx, l, lp)
+	}
 	if err != nil {
-		return factory.Root{}, err
+		return root, config, err
 	}
 	def, err := st.Marshal(ctx, llb.Platform(ociPlatform(lp.Platform)))
 	if err != nil {
-		return factory.Root{}, err
+		return root, config, err
 	}
-	w := &watch{events: c.Events, image: l.Job.Image.Name, step: factory.StepBuild}
-	for _, p := range lp.Packages {
+	w := newWatch(c.Events, l.Job.Image.Name, factory.StepBuild)
+	for _, p := range fetched {
 		w.total += p.Size
 	}
 	if err := c.solve(ctx, def, w); err != nil {
-		return factory.Root{}, stepFailed(c.errorPage(ctx, lp.Packages, err))
+		return root, config, stepFailed(c.errorPage(ctx, fetched, err))
 	}
-	return marshal(ctx, st, lp.Platform)
+	root, err = marshal(ctx, st, lp.Platform)
+	return root, config, err
 }
 
 // stepFailed makes a command's failure a problem for a person.
@@ -96,10 +104,16 @@ func stepFailed(err error) error {
 	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitUnverified {
 		return &factory.Problem{Kind: factory.ErrUnverified, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "the archive or a proxy on the way changed it; tell the archive's owner if it stays"}
 	}
+	if strings.HasPrefix(exit.name, cutPrefix) && exit.exit == exitUnfit {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "see only: in its image.yaml"}
+	}
 	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitUnfit {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "make a new lock: factory lock"}
 	}
 	p := &factory.Problem{What: fmt.Sprintf("%s: exit %d", exit.name, exit.exit), Cause: errors.New(exit.tail), Hint: "the lines above are those of the packages' own scripts"}
+	if strings.HasPrefix(exit.name, "[") { // as the frontend names what a Dockerfile says
+		p.Kind, p.Hint = factory.ErrInvalid, "the command is the Dockerfile's; it has no network"
+	}
 	if strings.Contains(exit.tail, "No space left on device") {
 		p.Kind, p.Hint = factory.ErrUnavailable, "free space in the state directory"
 	}

@@ -28,6 +28,8 @@ type Client struct {
 	Archives map[string]string
 	// Entitlements maps ids of archives that ask for a client certificate to its files.
 	Entitlements map[string]factory.Entitlement
+	// Parents is the folder of the layouts that children are built on, each named by the digest of its index, in hex.
+	Parents string
 	// Nonce returns a new unique string for steps that must not come from a cache.
 	Nonce func() string
 	// Events receives progress; nil discards.

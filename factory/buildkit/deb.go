@@ -55,20 +55,30 @@ func (b batch) debian() (llb.State, error) {
 
 // configure runs the maintainer scripts in the target and makes its accounts.
 func (b batch) configure(target llb.State) llb.State {
-	var users strings.Builder
-	for _, u := range b.Job.Image.Users {
-		fmt.Fprintf(&users, "%s\t%d\t%d\t%s\t%s\n", u.Name, u.UID, u.GID, u.Home, u.Shell)
+	opts := b.inTarget([]string{"/bin/sh", ownDir + "/configure.sh"}, "configure "+b.title())
+	opts = append(opts, mountFiles(map[string]factory.File{
+		ownDir + "/configure.sh": {Data: configureScript}, ownDir + "/users": {Data: []byte(accounts(b.Job.Image.Users))}})...)
+	return target.Platform(ociPlatform(b.platform)).Run(opts...).Root()
+}
+
+// accounts is what the scripts read of an image's users, a line each.
+func accounts(users []factory.User) string {
+	var all strings.Builder
+	for _, u := range users {
+		fmt.Fprintf(&all, "%s\t%d\t%d\t%s\t%s\n", u.Name, u.UID, u.GID, u.Home, u.Shell)
 	}
-	opts := []llb.RunOption{
-		llb.Args([]string{"/bin/sh", ownDir + "/configure.sh"}), llb.Network(llb.NetModeNone),
-		llb.WithCustomName("configure " + b.title()),
+	return all.String()
+}
+
+// inTarget is how packages' own scripts are run inside a target.
+func (b batch) inTarget(args []string, name string) []llb.RunOption {
+	return []llb.RunOption{
+		llb.Args(args), llb.Network(llb.NetModeNone),
+		llb.WithCustomName(name),
 		llb.AddEnv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
 		llb.AddEnv("HOME", "/root"), llb.AddEnv("LC_ALL", "C.UTF-8"),
 		llb.AddEnv("DEBIAN_FRONTEND", "noninteractive"), llb.AddEnv("DEBCONF_NONINTERACTIVE_SEEN", "true"),
 		llb.AddEnv("SOURCE_DATE_EPOCH", fmt.Sprint(b.Lock.Timestamp.Unix())),
 		llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs()), llb.AddMount("/run", llb.Scratch(), llb.Tmpfs()),
 	}
-	opts = append(opts, mountFiles(map[string]factory.File{
-		ownDir + "/configure.sh": {Data: configureScript}, ownDir + "/users": {Data: []byte(users.String())}})...)
-	return target.Platform(ociPlatform(b.platform)).Run(opts...).Root()
 }

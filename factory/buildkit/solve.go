@@ -37,6 +37,10 @@ type watch struct {
 	total  int64 // bytes of all packages; 0 = unknown
 }
 
+func newWatch(events factory.Events, image string, step factory.StepName) *watch {
+	return &watch{events: events, image: image, step: step, names: map[digest.Digest]string{}, cached: map[string]bool{}, out: map[string]*output{}, bytes: map[string]int64{}}
+}
+
 // output keeps the end of what one vertex printed.
 type output struct{ stdout, stderr tail }
 
@@ -55,8 +59,6 @@ func (c *Client) solve(ctx context.Context, def *llb.Definition, w *watch, expor
 	if err != nil {
 		return err
 	}
-	w.names, w.cached, w.out = map[digest.Digest]string{}, map[string]bool{}, map[string]*output{}
-	w.bytes = map[string]int64{}
 	statuses := make(chan *client.SolveStatus, 64)
 	done := make(chan struct{})
 	go func() {
@@ -217,7 +219,7 @@ func (c *Client) Export(ctx context.Context, r factory.Root, to io.Writer) error
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	w := &watch{step: factory.StepPack}
+	w := newWatch(nil, "", factory.StepPack)
 	return c.solve(ctx, def, w, client.ExportEntry{
 		Type:   client.ExporterTar,
 		Output: func(map[string]string) (io.WriteCloser, error) { return nopCloser{to}, nil },

@@ -50,7 +50,7 @@ func (c *Client) run(ctx context.Context, s factory.Step, fresh string) (factory
 	if err != nil {
 		return factory.StepResult{}, fmt.Errorf("%s: %w", s.Name, err)
 	}
-	w := &watch{events: c.Events, image: s.Image, step: s.Step}
+	w := newWatch(c.Events, s.Image, s.Step)
 	res := factory.StepResult{}
 	platform := llb.Platform(ociPlatform(s.Root.Platform))
 	if s.Output == "" {
@@ -131,10 +131,10 @@ func (c *Client) exec(ctx context.Context, s factory.Step, fresh string) (llb.Ex
 
 // roots returns the filesystem that the command sees, and the other one, of root and toolbox, as its mount.
 func (c *Client) roots(s factory.Step) (root llb.State, mounts []llb.RunOption, err error) {
-	if s.Toolbox && s.InToolbox {
+	if (s.Toolbox || s.Shell) && s.InToolbox {
 		return root, nil, errors.New("a step is in the toolbox or has it mounted, not both")
 	}
-	if root, err = unmarshal(s.Root); err != nil || !s.Toolbox && !s.InToolbox {
+	if root, err = unmarshal(s.Root); err != nil || !s.Toolbox && !s.Shell && !s.InToolbox {
 		return root, nil, err
 	}
 	box, err := c.Toolbox()
@@ -148,7 +148,16 @@ func (c *Client) roots(s factory.Step) (root llb.State, mounts []llb.RunOption, 
 	if s.InToolbox { // what is written to a mount that nobody asks for is thrown away
 		return st, []llb.RunOption{llb.AddMount(factory.TargetMount, root)}, nil
 	}
-	return root, []llb.RunOption{llb.AddMount(factory.ToolboxMount, st, llb.Readonly)}, nil
+	if s.Shell {
+		lent := factory.ToolboxShell()
+		for _, at := range slices.Sorted(maps.Keys(lent)) {
+			mounts = append(mounts, llb.AddMount(at, st, llb.SourcePath(lent[at]), llb.Readonly))
+		}
+	}
+	if s.Toolbox {
+		mounts = append(mounts, llb.AddMount(factory.ToolboxMount, st, llb.Readonly))
+	}
+	return root, mounts, nil
 }
 
 // mountFiles mounts files read-only, one small state per top-level directory: their content is part of the definition,

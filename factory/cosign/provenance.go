@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -113,7 +115,7 @@ func (s *Signer) builder() builder {
 	return b
 }
 
-// dependencies lists everything that decided the image's bytes: source, inputs, lock, tools, roles, packages. Archives
+// dependencies lists everything that decided the image's bytes: source, inputs, lock, base, tools, roles, packages. Archives
 // appear by id; no host of a mirror does.
 func dependencies(t factory.Tested) ([]resource, error) {
 	lock, err := t.Lock.Encode()
@@ -125,6 +127,7 @@ func dependencies(t factory.Tested) ([]resource, error) {
 		all = append(all, resource{Name: "inputs", Digest: sha(t.Job.Source.Inputs)})
 	}
 	all = append(all, resource{Name: "lock", Digest: sha(factory.DigestOf(lock))})
+	all = append(all, base(t.Locked)...)
 	all = append(all, named("role", t.Lock.Roles)...)
 	all = append(all, named("tool", t.Lock.Tools)...)
 
@@ -141,6 +144,24 @@ func dependencies(t factory.Tested) ([]resource, error) {
 	// Packages for every architecture are in the set of each platform.
 	packages = slices.CompactFunc(packages, func(a, b resource) bool { return key(a, b) == 0 })
 	return append(all, packages...), nil
+}
+
+// baseName and baseLock are the dependencies of a child on the release that it is built on, and on that one's lock.
+const (
+	baseName = "base"
+	baseLock = "base-lock"
+)
+
+// base names what a child is built on; nothing for an image that is made of packages alone.
+func base(l factory.Locked) (all []resource) {
+	if b := l.Job.Parent; b != nil {
+		uri := fmt.Sprintf("pkg:oci/%s@%s?repository_url=%s&tag=%s", path.Base(b.Repository), url.QueryEscape(string(b.Digest)), url.QueryEscape(b.Repository), b.Tag)
+		all = append(all, resource{Name: baseName, URI: uri, Digest: sha(b.Digest), Annotations: map[string]string{"image": b.Image, "release": b.Release}})
+	}
+	if p := l.Lock.Parent; p != nil {
+		all = append(all, resource{Name: baseLock, Digest: sha(p.Lock), Annotations: map[string]string{"image": p.Image}})
+	}
+	return all
 }
 
 func source(s factory.Source) resource {

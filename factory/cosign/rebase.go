@@ -77,7 +77,7 @@ func (s *Signer) rebasedFrom(about []resource, a factory.Approved) (draft, error
 			InternalParameters: internalParameters{
 				Definition: a.Lock.Definition, Timestamp: a.Lock.Timestamp.UTC(), Reason: a.Job.Reason, Dirty: a.Job.Source.Dirty, Supersedes: a.Job.Supersedes,
 			},
-			ResolvedDependencies: []resource{baseResource("image", r.Before), baseResource("old base", r.From), baseResource("new base", r.Onto), source(a.Job.Source)},
+			ResolvedDependencies: []resource{baseResource("image", r.Before), baseResource("old base", r.From), baseResource(baseName, r.Onto), source(a.Job.Source)},
 		},
 		RunDetails: runDetails{Builder: s.builder(), Metadata: runMetadata{InvocationID: s.Run, StartedOn: seconds(a.At), FinishedOn: seconds(finished)}},
 	})
@@ -94,7 +94,7 @@ func (v *verification) rebase(ctx context.Context) {
 	const name = "rebase"
 	why := v.lacking(RebaseType, rebuild)
 	said := all[exchange](v, RebaseType, &why)
-	before, onto := v.dependency("image"), v.dependency("new base")
+	before, onto := v.dependency("image"), v.dependency(baseName)
 	var r factory.Rebase
 	r.Before.Digest, r.Onto.Digest = before.Digest, onto.Digest
 	tag := v.made.Predicate.tag()

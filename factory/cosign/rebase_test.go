@@ -5,6 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
 	"github.com/imagefactory/imagefactory/factory"
 )
 
@@ -17,7 +23,7 @@ func rebasedRelease(t *testing.T, s *Signer, repository string) (factory.Artifac
 		Onto:   factory.Base{Repository: repository, Digest: factory.DigestOf([]byte("new"))},
 		Checks: []factory.RebaseCheck{{Rule: "layers", OK: true, Text: "they are"}}, Carried: []string{"the tests are those of another image"},
 	}
-	a := publish(t, repository, commit)
+	a := standing(t, repository, publish(t, repository, commit), r.Onto)
 	e := examined(a)
 	e.Job.Rebase, e.Proven.Compliance.Carried, e.Proven.Documents = &r, "of two other images", nil
 	sigs, err := s.Sign(t.Context(), repository, approved(t, e))
@@ -27,6 +33,30 @@ func rebasedRelease(t *testing.T, s *Signer, repository string) (factory.Artifac
 	tag.Hash = e.Job.Hash()
 	retag(t, repository, tag.String(), a.Digest)
 	return a, sigs, r
+}
+
+// standing is an image that says what it is built on.
+func standing(t *testing.T, repository string, a factory.Artifact, on factory.Base) factory.Artifact {
+	t.Helper()
+	repo, err := name.NewRepository(repository)
+	must(t, err)
+	notes := map[string]string{baseDigestNote: string(on.Digest), baseNameNote: on.Repository}
+	var index v1.ImageIndex = empty.Index
+	for i, p := range a.Platforms {
+		img, err := remote.Image(repo.Digest(string(p.Digest)))
+		must(t, err)
+		img, _ = mutate.Annotations(img, notes).(v1.Image)
+		d, err := img.Digest()
+		must(t, err)
+		a.Platforms[i].Digest = factory.Digest(d.String())
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: p.Platform.Architecture}}})
+	}
+	index, _ = mutate.Annotations(index, notes).(v1.ImageIndex)
+	d, err := index.Digest()
+	must(t, err)
+	a.Digest = factory.Digest(d.String())
+	must(t, remote.WriteIndex(repo.Digest(d.String()), index))
+	return a
 }
 
 // The provenance of a rebased image claims no build, and names what it was put together from.

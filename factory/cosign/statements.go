@@ -22,6 +22,7 @@ func (v *verification) statements(ctx context.Context) error {
 		} else {
 			v.source()
 		}
+		v.base()
 		v.labels()
 	}
 	v.sboms()
@@ -151,6 +152,37 @@ func (v *verification) commit() string {
 		}
 	}
 	return ""
+}
+
+// The annotations that say what an image is built on.
+const (
+	baseDigestNote = "org.opencontainers.image.base.digest"
+	baseNameNote   = "org.opencontainers.image.base.name"
+)
+
+// base compares what the image says it is built on with what it was built on. An image of packages alone says nothing.
+func (v *verification) base() {
+	made := ""
+	for _, r := range v.made.Predicate.BuildDefinition.ResolvedDependencies {
+		if r.Name == baseName {
+			made = r.Digest["sha256"]
+		}
+	}
+	var wrong []string
+	name := ""
+	for _, p := range v.parts {
+		said := strings.TrimPrefix(p.notes[baseDigestNote], "sha256:")
+		name = cmp.Or(name, p.notes[baseNameNote])
+		if said != made {
+			wrong = append(wrong, fmt.Sprintf("%s says %.80s", p.name, cmp.Or(said, "nothing")))
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		v.add("base", false, "%s; the provenance says %s", strings.Join(wrong, "; "), cmp.Or(made, "nothing"))
+	case made != "":
+		v.add("base", true, "%.200s, sha256:%s", name, made)
+	}
 }
 
 // labels compares what the image says of itself, where it says something.

@@ -20,7 +20,10 @@ type read struct {
 	// file and tests are its own documents laid over everything that they continue; nil when they cannot be read.
 	file, tests *node
 	depth       int  // 0 = made of packages alone
+	part        bool // it, or something that it is built on, has only a part of its parent
 	ok          bool // nothing is wrong with it, nor with what it is built on
+	// behind is its parent, when nothing is wrong but with that or what that is built on.
+	behind string
 }
 
 // parent returns the image that a document says it is built on, read. It is nil when the document says none, and when what it
@@ -151,6 +154,11 @@ func (l *loader) checkFitting(f imageFile, parent *read) {
 	}{{"family", f.Distro.Family, d.Family}, {"release", f.Distro.Release, d.Release}, {"codename", f.Distro.Codename, d.Codename}, {"releasever", f.Distro.Releasever, d.Releasever}} {
 		if said.text.Value != said.want {
 			l.problems.add(said.text.At, "leave it to the parent", "distro.%s: expected what %s is, %s, found %.80q", said.key, f.From.Value, cmp.Or(said.want, "nothing"), said.text.Value)
+		}
+	}
+	for _, p := range f.Packages.Include {
+		if parent.part && !slices.Contains(parent.image.Packages.Include, p.Value) {
+			l.problems.add(p.At, "put it where the part is defined, or bring files", "packages.include: %s has only a part of its parent, and not what a package needs", f.From.Value)
 		}
 	}
 	for _, p := range f.Platforms {

@@ -208,6 +208,7 @@ func TestRefuseChild(t *testing.T) {
 		{"path of the package manager", childYAML, "path: /etc/motd", "path: /var/lib/dpkg/status", `(nothing is put below /var/lib/dpkg)`},
 		{"setuid", childYAML, `mode: "0755"`, `mode: "4755"`, `files.mode: expected permissions as four octal digits`},
 		{"owner by name", childYAML, `owner: "1000"`, `owner: app`, `files.owner: expected a numeric user`},
+		{"packages on a part", "baseimages/grandchild/image.yaml", "from: child\nsummary: A grandchild\ndockerfile: Dockerfile\n", "from: part\nsummary: A grandchild\ndockerfile: Dockerfile\npackages: {include: [curl]}\n", `grandchild/image.yaml:4:22: packages.include: part has only a part of its parent`},
 		{"shared parent", sharedYAML, "image:\n", "image:\n  from: small\n", `shared/debian.yaml:2:3: from: a shared file cannot say it (write it in the image's own image.yaml)`},
 		{"mistake in the parent", imageYAML, "level: 1", "level: 3", `small/image.yaml:19:10: hardening.level`},
 		{"command twice", childTests, "files:\n", "  - {name: prints its release, run: [ls]}\nfiles:\n", `child/tests.yaml:3:12: commands: "prints its release" is there twice`},
@@ -241,8 +242,8 @@ func TestBrokenParent(t *testing.T) {
 	if all := factory.Problems(err); len(all) != 2 || all[0].Where.File != childYAML || all[1].Where.File != imageYAML {
 		t.Errorf("%v", err)
 	}
-	if !slices.Equal(set.Broken, []string{"child", "grandchild", "part", "small"}) {
-		t.Error(set.Broken)
+	if !slices.Equal(set.Broken, []string{"child", "grandchild", "part", "small"}) || !maps.Equal(set.Behind, map[string]string{"grandchild": "child", "part": "small"}) {
+		t.Error(set.Broken, set.Behind)
 	}
 }
 

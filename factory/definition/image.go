@@ -27,11 +27,15 @@ func (l *loader) read(name string, trail []string) *read {
 	}
 	before := len(l.problems)
 	own := l.parse(l.in(name, imageFileName))
-	broken := len(l.problems) > before
+	wrong := len(l.problems) - before
 	parent, whole := l.parent(name, own, trail)
 	before = len(l.problems)
 	r := l.image(name, own, parent, whole)
-	r.ok = whole && !broken && len(l.problems) == before && r.image.Owner.Team != ""
+	wrong += len(l.problems) - before
+	r.ok = whole && wrong == 0 && r.image.Owner.Team != ""
+	if from := own.get("from"); !whole && wrong == 0 && from != nil && l.images[from.text] != nil && !l.images[from.text].ok {
+		r.behind = from.text
+	}
 	l.images[name] = r
 	return r
 }
@@ -54,6 +58,7 @@ func (l *loader) image(name string, own *node, parent *read, whole bool) *read {
 		r.depth = parent.depth + 1
 	}
 	r.file = n
+	r.part = len(n.get("only").list()) > 0 || parent != nil && parent.part
 	var f imageFile
 	before := len(l.problems)
 	l.decode(n, &f, !whole)

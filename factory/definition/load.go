@@ -19,12 +19,14 @@ type Set struct {
 	Images []factory.Image // sorted by name
 	Teams  map[string]factory.Owner
 	Broken []string // names of the images that have problems and are not in Images, sorted
+	// Behind names, for those of the Broken that have no problem of their own, the parent that is broken.
+	Behind map[string]string
 }
 
 // Load reads the definitions below dir, the repository's root. Its error joins every problem there is, sorted by place,
 // as *factory.Problem with paths relative to dir; the Set holds the images that are in order even then.
 func Load(dir string) (Set, error) {
-	set := Set{Dir: dir}
+	set := Set{Dir: dir, Behind: map[string]string{}}
 	t, err := openTree(dir)
 	if err != nil {
 		return set, err
@@ -48,6 +50,9 @@ func Load(dir string) (Set, error) {
 			set.Images = append(set.Images, r.image)
 		} else {
 			set.Broken = append(set.Broken, name)
+			if r.behind != "" {
+				set.Behind[name] = r.behind
+			}
 		}
 	}
 	set.Teams = l.teams()

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"syscall"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/klauspost/compress/gzip"
@@ -99,13 +100,14 @@ func (dir blobs) create(f func(io.Writer) error) (d factory.Digest, size int64, 
 type layerBlob struct {
 	factory.Layer
 	history  string
+	past     *v1.History // of a parent's layer, as its configuration has it
 	media    types.MediaType
 	unpacked int64
 }
 
 // layer writes a group of a tree as one compressed tar.
 func (dir blobs) layer(ctx context.Context, c Compression, t *tree, s *spool, g group) (l layerBlob, err error) {
-	l.Name, l.history = g.name, cmp.Or(histories[g.name], "factory: packages of "+g.name)
+	l.Name, l.history = g.name, cmp.Or(g.history, histories[g.name], "factory: packages of "+g.name)
 	l.Digest, l.Size, err = dir.create(func(w io.Writer) error {
 		z, media, err := c.writer(w)
 		if err != nil {

@@ -24,6 +24,12 @@ const Recipe = 2
 
 const ociPrefix = "org.opencontainers.image."
 
+// Annotations that say what a child is built on: its parent's release as repository:tag, and the digest of that index.
+const (
+	AnnotationBaseName   = ociPrefix + "base.name"
+	AnnotationBaseDigest = ociPrefix + "base.digest"
+)
+
 // annotations says what an image is, whoever builds it and whenever.
 func annotations(h factory.Hardened) (map[string]string, error) {
 	lock, err := h.Lock.Encode()
@@ -38,6 +44,10 @@ func annotations(h factory.Hardened) (map[string]string, error) {
 		AnnotationLock:            string(factory.DigestOf(lock)),
 		AnnotationHardening:       hardening(image.Hardening),
 		AnnotationEndOfLife:       image.EndOfLife.String(),
+	}
+	if base := h.Job.Parent; base != nil {
+		all[AnnotationBaseName] = base.Repository + ":" + base.Tag.String()
+		all[AnnotationBaseDigest] = string(base.Digest)
 	}
 	maps.DeleteFunc(all, func(_, v string) bool { return v == "" })
 	return all, nil
@@ -60,7 +70,7 @@ func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, note
 	c, created := h.Job.Image.Config, v1.Time{Time: h.Lock.Timestamp.UTC()}
 	labels := maps.Clone(notes)
 	for k, v := range c.Labels {
-		if _, taken := notes[k]; !taken || strings.HasPrefix(k, ociPrefix) {
+		if _, taken := notes[k]; !taken || strings.HasPrefix(k, ociPrefix) && k != AnnotationBaseName && k != AnnotationBaseDigest {
 			labels[k] = v
 		}
 	}
@@ -74,12 +84,22 @@ func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, note
 			StopSignal: c.StopSignal, Labels: labels,
 		},
 	}
+	for _, port := range c.Ports {
+		if file.Config.ExposedPorts == nil {
+			file.Config.ExposedPorts = map[string]struct{}{}
+		}
+		file.Config.ExposedPorts[port] = struct{}{}
+	}
 	for _, l := range layers {
 		id, err := v1.NewHash(string(l.DiffID))
 		if err != nil {
 			return nil, err
 		}
 		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, id)
+		if l.past != nil {
+			file.History = append(file.History, *l.past)
+			continue
+		}
 		file.History = append(file.History, v1.History{Created: created, CreatedBy: l.history})
 	}
 	return file, nil

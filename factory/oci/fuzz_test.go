@@ -20,7 +20,7 @@ func normal(t *testing.T, stream []byte) (layers [][]byte, ok bool) {
 	}
 	h := hardened(amd64)
 	h.Job.Image.Distro.Family = "other" // else most streams lack the lock's packages
-	groups, err := normalise(tr, s, h, amd64)
+	groups, err := normalise(tr, s, h, amd64, nil)
 	if err != nil {
 		return nil, false
 	}
@@ -84,7 +84,7 @@ func FuzzPackages(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		groups, err := normalise(tr, s, hardened(amd64), amd64)
+		groups, err := normalise(tr, s, hardened(amd64), amd64, nil)
 		if err != nil {
 			return // a line that is too long
 		}

@@ -36,10 +36,11 @@ var histories = map[string]string{
 
 // group is what becomes one layer: its paths in order, parents included.
 type group struct {
-	name   string
-	paths  []string
-	size   int64 // bytes of its files
-	weight int64 // how often it is expected to change, compared with others
+	name    string
+	history string // empty = that of the name
+	paths   []string
+	size    int64 // bytes of its files
+	weight  int64 // how often it is expected to change, compared with others
 }
 
 // local reports whether p lies where an installation keeps its own: such files are configuration, whoever ships them.

@@ -30,6 +30,8 @@ type Packer struct {
 	// made when missing; empty means the system's folder for temporary files.
 	Dir         string
 	Compression Compression // the zero value is Gzip
+	// Parents is the folder of the layouts that children are built on, each named by the digest of its index, in hex.
+	Parents string
 	// Limit is the most bytes that the files of one root may have; 0 means 32 GiB.
 	Limit  int64
 	Events factory.Events // may be nil
@@ -75,6 +77,8 @@ func (p Packer) check(h factory.Hardened) error {
 		what = "no root filesystem"
 	case h.Lock.Timestamp.Unix() <= 0:
 		what = "the lock has no timestamp"
+	default:
+		what = cmp.Or(what, checkChild(h))
 	}
 	if what != "" {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: "pack " + h.Job.Image.Name + ": " + what}
@@ -137,7 +141,17 @@ func (p Packer) packRoot(ctx context.Context, h factory.Hardened, r factory.Root
 	if err != nil {
 		return nil, err
 	}
-	layers, err := normalise(t, s, h, r.Platform)
+	var below *parentImage
+	if shared(h) {
+		var dir string
+		if below, dir, err = p.parentOf(h, r.Platform); err != nil {
+			return nil, err
+		}
+		if err := below.lend(dir, b); err != nil {
+			return nil, err
+		}
+	}
+	layers, err := normalise(t, s, h, r.Platform, below)
 	if err != nil {
 		return nil, badRoot(err)
 	}
@@ -160,6 +174,9 @@ func (p Packer) packRoot(ctx context.Context, h factory.Hardened, r factory.Root
 	}
 	p.Events.Emit(factory.Event{Kind: factory.Noted, Image: h.Job.Image.Name, Step: factory.StepPack,
 		Message: fmt.Sprintf("%s: %s", r.Platform, strings.Join(parts, ", "))})
+	if below != nil {
+		written = append(below.layers, written...)
+	}
 	return written, nil
 }
 
@@ -205,8 +222,8 @@ func badRoot(err error) error {
 	return &factory.Problem{Kind: factory.ErrInvalid, What: "root filesystem", Cause: err}
 }
 
-// normalise applies the rules and cuts the layers.
-func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform) ([]group, error) {
+// normalise applies the rules and cuts the layers; of a child, those that lie on its parent's.
+func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform, below *parentImage) ([]group, error) {
 	timestamp := h.Lock.Timestamp.UTC().Truncate(time.Second)
 	f := formatOf(h)
 	db, err := f.packages(t, s, f.locked(h, platform))
@@ -228,5 +245,11 @@ func normalise(t *tree, s *spool, h factory.Hardened, platform factory.Platform)
 	if err := checkInstalled(t, s, db, h, platform); err != nil {
 		return nil, err
 	}
-	return t.split(db, timestamp), nil
+	if below == nil {
+		return t.split(db, timestamp), nil
+	}
+	if err := t.above(below, s); err != nil {
+		return nil, err
+	}
+	return ownLayers(t.split(db, timestamp), h.Job.Image.Name), nil
 }

@@ -17,13 +17,7 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// Annotations that say what an image is built on.
-const (
-	AnnotationBaseName   = "org.opencontainers.image.base.name"
-	AnnotationBaseDigest = "org.opencontainers.image.base.digest"
-
-	annotationCreated = "org.opencontainers.image.created"
-)
+const annotationCreated = ociPrefix + "created"
 
 // Facts is what a manifest and its configuration say.
 type Facts struct {

@@ -37,6 +37,8 @@ type Night struct {
 	// Yield is asked before each image that something is to be done with. When it says what for, the images being made are finished and
 	// no other is begun. Nil = nobody asks.
 	Yield func(ctx context.Context) (to string)
+	// Again is asked about a job whose image is built on one that this night has made, before it is begun. Nil = the plan stands.
+	Again func(ctx context.Context, planned factory.Job) factory.Job
 	// Width is how many images are made at once; 0 means one.
 	Width int
 	// Events receives progress; nil discards.
@@ -51,8 +53,8 @@ type Outcome struct {
 	Yielded string
 }
 
-// Run does every job, one wave after the other, Width at a time. A failing image never stops another one. The error is for
-// the night itself: it was cancelled, or its journal cannot be written.
+// Run does every job, one wave after the other, Width at a time. A failing image holds back those that are built on it, and never
+// another one. The error is for the night itself: it was cancelled, or its journal cannot be written.
 func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome, error) {
 	out := Outcome{Errors: map[string]error{}}
 	var mu sync.Mutex
@@ -72,7 +74,7 @@ func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome
 		slots := make(chan struct{}, max(1, n.Width))
 		for _, job := range wave {
 			slots <- struct{}{}
-			job = n.yield(ctx, job, &out)
+			job = n.yield(ctx, n.after(ctx, job, &out, &mu), &out)
 			group.Go(func() {
 				defer func() { <-slots }()
 				done(n.one(ctx, run, job))
@@ -85,6 +87,37 @@ func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome
 		return out, errors.Join(context.Cause(ctx), journal)
 	}
 	return out, journal
+}
+
+// after is the job now that something became of what its image is built on.
+func (n Night) after(ctx context.Context, job factory.Job, out *Outcome, mu *sync.Mutex) factory.Job {
+	if job.Image.From == "" || job.Action == factory.Skip || job.Action == factory.Hold {
+		return job
+	}
+	mu.Lock()
+	i := slices.IndexFunc(out.Jobs, func(j factory.RunJob) bool { return j.Image == job.Image.From })
+	var parent factory.RunJob
+	if i >= 0 {
+		parent = out.Jobs[i]
+	}
+	mu.Unlock()
+	switch {
+	case i < 0:
+	case parent.Error != "":
+		return job.Behind("failed: " + firstLine(parent.Error))
+	case parent.Action == factory.Hold:
+		return job.Behind("is held back itself")
+	case parent.Action == factory.Yield && job.Action == factory.Rebuild:
+		job.Action, job.Reason = factory.Yield, fmt.Sprintf("%s, which it is built on, is left to the next run; %s: %s", job.Image.From, job.Action, job.Reason)
+	case parent.Action == factory.Rebuild && n.Again != nil && job.Action != factory.Fail && ctx.Err() == nil:
+		return n.Again(ctx, job)
+	}
+	return job
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 // yield returns the job as it is, or as one for the next run when somebody needs the factory now.
@@ -134,6 +167,9 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	case factory.Skip:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "skipped: " + job.Reason})
 		return rj, nil
+	case factory.Hold:
+		n.Events.Emit(factory.Event{Kind: factory.Warned, Image: rj.Image, Message: "held back: " + job.Reason})
+		return rj, nil
 	case factory.Yield:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "left to the next run: " + job.Reason})
 		return rj, nil
@@ -154,6 +190,7 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + rj.Reason})
 		return rj, nil
 	}
+	rj.Basis = job.Basis()
 	n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "rebuild: " + job.Reason})
 	release, times, err := n.Maker.Make(ctx, run, job)
 	rj.Steps = times
@@ -163,13 +200,13 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	return rj, err
 }
 
-// State returns what the run as a whole is.
+// State returns what the run as a whole is. An image that is held back is no failure of its own, and not as it should be either.
 func (o Outcome) State() factory.RunState {
-	tried := slices.DeleteFunc(slices.Clone(o.Jobs), func(j factory.RunJob) bool { return j.Action == factory.Skip })
+	tried := slices.DeleteFunc(slices.Clone(o.Jobs), func(j factory.RunJob) bool { return j.Action == factory.Skip || j.Action == factory.Hold })
 	switch {
-	case len(o.Errors) == 0 && o.Yielded == "":
+	case len(o.Errors) == 0 && o.Yielded == "" && len(o.Held()) == 0:
 		return factory.Succeeded
-	case len(o.Errors) == len(tried) && o.Yielded == "":
+	case len(o.Errors) == len(tried) && len(tried) > 0 && o.Yielded == "":
 		return factory.Broken
 	}
 	return factory.Partial
@@ -186,9 +223,19 @@ func (o Outcome) Err() error {
 	return errors.Join(errs...)
 }
 
+// Held are the images that nobody tried because of what they are built on, or because they failed too often.
+func (o Outcome) Held() (jobs []factory.RunJob) {
+	for _, j := range o.Jobs {
+		if j.Action == factory.Hold {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
 // Verdict is the night in one sentence.
 func (o Outcome) Verdict() string {
-	var released, kept, skipped, failed, left []string
+	var released, kept, skipped, failed, left, held []string
 	var slow factory.StepTime
 	var slowImage string
 	for _, j := range o.Jobs {
@@ -201,6 +248,8 @@ func (o Outcome) Verdict() string {
 			skipped = append(skipped, j.Image)
 		case j.Action == factory.Yield:
 			left = append(left, j.Image)
+		case j.Action == factory.Hold:
+			held = append(held, j.Image)
 		default:
 			released = append(released, j.Image)
 		}
@@ -214,7 +263,7 @@ func (o Outcome) Verdict() string {
 	for _, p := range []struct {
 		names []string
 		verb  string
-	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}, {left, "left to the next run"}, {skipped, "not set up"}} {
+	}{{released, "released"}, {kept, "kept"}, {failed, "failed"}, {held, "held back"}, {left, "left to the next run"}, {skipped, "not set up"}} {
 		if len(p.names) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(p.names), p.verb, strings.Join(p.names, ", ")))
 		}

@@ -203,3 +203,82 @@ func TestNightYields(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
+
+func child(name, from string, wave int) factory.Job {
+	j := job(name)
+	j.Image.From, j.Wave = from, wave
+	return j
+}
+
+// Property d, the other half: what fails holds back all that is built on it, and that is no failure of theirs.
+func TestFailureHoldsBackDescendants(t *testing.T) {
+	p := newPlant()
+	p.fail["build a"] = &factory.Problem{Kind: factory.ErrUnavailable, What: "archive down"}
+	out, err := p.run(t, child("c", "b", 2), child("b", "a", 1), job("a"), job("d"), child("e", "d", 1), child("f", "elsewhere", 1))
+	if err != nil || out.State() != factory.Partial || len(out.Errors) != 1 || len(p.tags) != 3 {
+		t.Fatalf("%v %s %v %v", err, out.State(), out.Errors, p.tags)
+	}
+	if !strings.HasPrefix(out.Verdict(), "3 released (d, e, f), 1 failed (a), 2 held back (b, c); ") {
+		t.Error(out.Verdict())
+	}
+	held := out.Held()
+	if len(held) != 2 || held[0].Reason != "a, which it is built on, failed: build a: archive down" || held[1].Reason != "b, which it is built on, is held back itself" || held[0].Error != "" || held[0].Basis != "" {
+		t.Errorf("%+v", held)
+	}
+	p = newPlant()
+	p.fail["build a"] = factory.ErrUnavailable
+	if out, _ = p.run(t, job("a"), child("b", "a", 1)); out.State() != factory.Broken {
+		t.Errorf("nothing came of it, and the state is %s", out.State())
+	}
+	paused := child("b", "a", 1)
+	paused.Action, paused.Reason = factory.Hold, "its last try failed"
+	if out, _ = newPlant().run(t, paused); out.State() != factory.Partial || out.Err() != nil || out.Verdict() != "1 held back (b)" {
+		t.Errorf("%s %v %s", out.State(), out.Err(), out.Verdict())
+	}
+}
+
+// A child is decided about again when what it is built on was made.
+func TestDecidedAgain(t *testing.T) {
+	p := newPlant()
+	n := pipeline.Night{Maker: p.line(), Journal: p}
+	var asked []string
+	n.Again = func(_ context.Context, j factory.Job) factory.Job {
+		asked = append(asked, j.Image.Name)
+		if j.Image.Name == "b" {
+			j.Action, j.Reason = factory.Keep, "nothing changed"
+		} else {
+			j.Parent = &factory.Base{Image: "a", Digest: "sha256:p"}
+		}
+		return j
+	}
+	kept, unread := job("z"), child("y", "a", 1)
+	kept.Action = factory.Keep
+	unread.Action, unread.Reason = factory.Fail, "no lock"
+	out, err := n.Run(t.Context(), "run", []factory.Job{job("a"), child("b", "a", 1), child("c", "a", 1), child("d", "b", 2), kept, child("x", "z", 1), unread})
+	if err != nil || !slices.Equal(asked, []string{"b", "c"}) {
+		t.Fatalf("asked about %v, %v", asked, err)
+	}
+	if !strings.HasPrefix(out.Verdict(), "4 released (a, c, d, x), 2 kept (b, z), 1 failed (y)") {
+		t.Error(out.Verdict())
+	}
+	for _, r := range p.releases {
+		if (r.Parent != nil) != (r.Image == "c") {
+			t.Errorf("%s is built on %+v", r.Image, r.Parent)
+		}
+	}
+}
+
+// What yields leaves its children to the next run too.
+func TestYieldLeavesChildren(t *testing.T) {
+	p := newPlant()
+	n := pipeline.Night{Maker: p.line(), Journal: p, Yield: func(context.Context) string { return "emergency" }}
+	kept := child("c", "a", 1)
+	kept.Action = factory.Keep
+	out, err := n.Run(t.Context(), "run", []factory.Job{job("a"), child("b", "a", 1), kept})
+	if err != nil || len(p.tags) != 0 || !strings.HasPrefix(out.Verdict(), "1 kept (c), 2 left to the next run (a, b); yielded to emergency") {
+		t.Errorf("%v %s", err, out.Verdict())
+	}
+	if j := out.Jobs[1]; j.Reason != "a, which it is built on, is left to the next run; rebuild: first release" {
+		t.Errorf("%+v", j)
+	}
+}

@@ -29,26 +29,70 @@ type Input struct {
 	Gone bool
 	// LastFailed is what the run before did with the image when that failed; nil means it did not.
 	LastFailed *factory.RunJob
+	// Parent is the newest release of the image that this one is built on; nil means none.
+	Parent *factory.Base
+	// Tries are the runs that tried to make the image before, newest first, each with that job alone.
+	Tries []factory.Run
 }
 
-// Make returns a job for every image that is published, sorted by name. An image is rebuilt when its inputs differ from
-// its last release's, when it is forced by name, and when that release is maxAge old; maxAge 0 means that age is no reason.
-// A release from the future (the clock moved) counts as new.
-func Make(now time.Time, maxAge time.Duration, env factory.Env, force []string, in []Input) []factory.Job {
+// Rules are what a plan is made by, beside what there is to know about each image.
+type Rules struct {
+	Now time.Time
+	// MaxAge is how old a release may become although nothing changed; 0 means that age is no reason to rebuild it.
+	MaxAge time.Duration
+	Env    factory.Env
+	// Force are the images that are rebuilt whether or not they have a reason.
+	Force []string
+}
+
+// Make returns a job for every image that is published, sorted by name. An image is rebuilt when its inputs or its parent differ
+// from its last release's, when it is forced by name, and when that release is MaxAge old. A release from the future (the clock
+// moved) counts as new. A child's wave is after its parent's; when the parent is rebuilt, the child's job is what it probably
+// comes to, and Again decides. A child whose parent cannot be made is held back.
+func (r Rules) Make(in []Input) []factory.Job {
+	inputs := map[string]Input{}
+	for _, i := range in {
+		inputs[i.Image.Name] = i
+	}
+	done := map[string]factory.Job{}
+	var job func(i Input) factory.Job
+	job = func(i Input) factory.Job {
+		if j, ok := done[i.Image.Name]; ok {
+			return j
+		}
+		j := r.decide(i)
+		if parent, ok := inputs[i.Image.From]; ok && i.Image.From != "" {
+			done[i.Image.Name] = j // in case of a circle, which no definition has
+			above := job(parent)
+			j = behind(j, above)
+			j.Wave = above.Wave + 1
+		}
+		done[i.Image.Name] = j
+		return j
+	}
 	jobs := []factory.Job{}
 	for _, i := range in {
-		if i.Image.Kind == factory.KindToolbox {
-			continue
+		if i.Image.Kind != factory.KindToolbox {
+			jobs = append(jobs, job(i))
 		}
-		job := factory.Job{Image: i.Image, Env: env, Source: i.Source}
-		decide(&job, i, now, maxAge, slices.Contains(force, i.Image.Name))
-		if end := i.Image.EndOfLife; !end.IsZero() && factory.DateOf(now).Time().After(end.Time()) {
-			job.Reason += "; support ended on " + end.String()
-		}
-		jobs = append(jobs, job)
 	}
 	slices.SortStableFunc(jobs, func(a, b factory.Job) int { return cmp.Compare(a.Image.Name, b.Image.Name) })
 	return jobs
+}
+
+func (r Rules) decide(i Input) factory.Job {
+	job := factory.Job{Image: i.Image, Env: r.Env, Source: i.Source, Parent: i.Parent}
+	forced := slices.Contains(r.Force, i.Image.Name)
+	decide(&job, i, r.Now, r.MaxAge, forced)
+	if end := i.Image.EndOfLife; !end.IsZero() && factory.DateOf(r.Now).Time().After(end.Time()) {
+		job.Reason += "; support ended on " + end.String()
+	}
+	if job.Action == factory.Rebuild && !forced && i.Image.From != "" {
+		if why := backOff(i.Tries, job.Basis(), r.Now); why != "" {
+			job.Action, job.Reason = factory.Hold, why+"; at once: factory build "+i.Image.Name
+		}
+	}
+	return job
 }
 
 func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forced bool) {
@@ -71,6 +115,7 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 		age, clock = 0, " (it was made in the future by this clock, so it counts as new)"
 	}
 	changed := i.Source.Inputs != i.Last.Source.Inputs
+	moved := i.Parent != nil && (i.Last.Parent == nil || i.Last.Parent.Digest != i.Parent.Digest)
 	due := maxAge > 0 && age >= maxAge
 	ended := endedExemption(i, now)
 	switch {
@@ -80,6 +125,8 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 		job.Reason = fmt.Sprintf("the registry has lost %s", i.Last.Tag)
 	case changed:
 		job.Reason = why(i.Lock.Since(&i.Last.Lock)) + failedBefore(i)
+	case moved:
+		job.Reason = fmt.Sprintf("%s, which it is built on, is %s now", i.Parent.Image, i.Parent.Tag) + failedBefore(i)
 	case ended != "":
 		job.Reason = fmt.Sprintf("the exemption of control %s has ended", ended)
 	case i.Last.Source.Dirty && !i.Source.Dirty:
@@ -152,8 +199,12 @@ func failedBefore(i Input) string {
 	if i.LastFailed == nil || i.LastFailed.Error == "" {
 		return ""
 	}
-	line, _, _ := strings.Cut(i.LastFailed.Error, "\n")
-	return "; the last try failed: " + line
+	return "; the last try failed: " + firstLine(i.LastFailed.Error)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 const day = 24 * time.Hour

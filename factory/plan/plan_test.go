@@ -20,6 +20,10 @@ var (
 	amd64 = factory.Platform{OS: "linux", Architecture: "amd64"}
 )
 
+func makeJobs(now time.Time, maxAge time.Duration, env factory.Env, force []string, in []plan.Input) []factory.Job {
+	return plan.Rules{Now: now, MaxAge: maxAge, Env: env, Force: force}.Make(in)
+}
+
 func image(name string) factory.Image {
 	eol, _ := factory.ParseDate("2028-06-30")
 	return factory.Image{Name: name, Kind: factory.KindBase, EndOfLife: eol}
@@ -91,7 +95,7 @@ func TestMake(t *testing.T) {
 			if c.maxAge == 0 {
 				maxAge = week
 			}
-			jobs := plan.Make(now, maxAge, factory.Dev, force, []plan.Input{c.in})
+			jobs := makeJobs(now, maxAge, factory.Dev, force, []plan.Input{c.in})
 			if len(jobs) != 1 {
 				t.Fatalf("%d jobs", len(jobs))
 			}
@@ -115,14 +119,14 @@ func TestMakeOrderAndKinds(t *testing.T) {
 	toolbox := image("toolbox")
 	toolbox.Kind = factory.KindToolbox
 	in := []plan.Input{{Image: image("zeta")}, {Image: toolbox}, {Image: image("alpha")}}
-	jobs := plan.Make(now, week, factory.Prod, []string{"toolbox"}, in)
+	jobs := makeJobs(now, week, factory.Prod, []string{"toolbox"}, in)
 	if len(jobs) != 2 || jobs[0].Image.Name != "alpha" || jobs[1].Image.Name != "zeta" || jobs[0].Env != factory.Prod {
 		t.Errorf("%+v", jobs)
 	}
 	if in[0].Image.Name != "zeta" {
 		t.Error("the input was changed")
 	}
-	if got := plan.Make(now, week, factory.Dev, nil, nil); got == nil || len(got) != 0 {
+	if got := makeJobs(now, week, factory.Dev, nil, nil); got == nil || len(got) != 0 {
 		t.Errorf("no images: %#v, want an empty list", got)
 	}
 }
@@ -136,7 +140,7 @@ func TestMakeAfterEndOfLife(t *testing.T) {
 		time.Date(2028, 7, 1, 0, 0, 0, 0, time.UTC):     true,
 	} {
 		for _, in := range []plan.Input{{Image: img}, {Image: img, Err: errors.New("suite gone")}} {
-			j := plan.Make(at, week, factory.Dev, nil, []plan.Input{in})[0]
+			j := makeJobs(at, week, factory.Dev, nil, []plan.Input{in})[0]
 			if strings.HasSuffix(j.Reason, note) != told {
 				t.Errorf("at %s: %q", at, j.Reason)
 			}
@@ -164,8 +168,8 @@ func TestMakeProperties(t *testing.T) {
 		if forced {
 			force = []string{"a"}
 		}
-		jobs := plan.Make(at, maxAge, factory.Dev, force, []plan.Input{in})
-		again := plan.Make(at, maxAge, factory.Dev, force, []plan.Input{in})
+		jobs := makeJobs(at, maxAge, factory.Dev, force, []plan.Input{in})
+		again := makeJobs(at, maxAge, factory.Dev, force, []plan.Input{in})
 		if len(jobs) != 1 || jobs[0].Reason == "" || !reflect.DeepEqual(jobs, again) || strings.Contains(jobs[0].Reason, "-1 day") {
 			return false
 		}
@@ -188,7 +192,7 @@ func TestMakeProperties(t *testing.T) {
 	for _, age := range []time.Duration{math.MinInt64, -1, 0, math.MaxInt64} {
 		for _, maxAge := range []time.Duration{math.MinInt64, 0, 1, math.MaxInt64} {
 			in := plan.Input{Image: image("a"), Source: factory.Source{Inputs: "sha256:old"}, Last: release(age, lock())}
-			if j := plan.Make(now, maxAge, factory.Dev, nil, []plan.Input{in})[0]; strings.Contains(j.Reason, "--") || j.Reason == "" {
+			if j := makeJobs(now, maxAge, factory.Dev, nil, []plan.Input{in})[0]; strings.Contains(j.Reason, "--") || j.Reason == "" {
 				t.Error(fmt.Sprint("age ", age, ", max ", maxAge, ": ", j.Reason))
 			}
 		}
@@ -203,7 +207,7 @@ func TestMakeSettles(t *testing.T) {
 	for night := range 14 {
 		at := now.Add(time.Duration(night) * 24 * time.Hour)
 		in := plan.Input{Image: image("a"), Source: factory.Source{Inputs: "sha256:old"}, Last: last}
-		if plan.Make(at, week, factory.Dev, nil, []plan.Input{in})[0].Action == factory.Rebuild {
+		if makeJobs(at, week, factory.Dev, nil, []plan.Input{in})[0].Action == factory.Rebuild {
 			rebuilt++
 			next := *last
 			next.Created = at
@@ -229,7 +233,7 @@ func TestEndedExemption(t *testing.T) {
 		img := factory.Image{Name: "debian-12"}
 		img.Hardening.Exempt = []factory.Exemption{{Control: "5.3.3.1", Until: until}}
 		last := release(3*24*time.Hour, lock("bash 5.2")) // of 2026-11-20
-		job := plan.Make(now, week, factory.Dev, nil, []plan.Input{{Image: img, Source: last.Source, Lock: last.Lock, Last: last}})[0]
+		job := makeJobs(now, week, factory.Dev, nil, []plan.Input{{Image: img, Source: last.Source, Lock: last.Lock, Last: last}})[0]
 		if job.Action != c.action || job.Refresh != "" || c.action == factory.Rebuild && job.Reason != "the exemption of control 5.3.3.1 has ended" {
 			t.Errorf("until %s: %s, %q", c.until, job.Action, job.Reason)
 		}

@@ -3,13 +3,9 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -42,51 +38,15 @@ func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) 
 	}
 	next := s.url("tags/list")
 	next.RawQuery = "n=1000"
-	var all []string
-	for seen := map[string]bool{}; next != nil && !seen[next.String()]; {
-		seen[next.String()] = true
-		var page []string
-		err := s.try(ctx, "list tags", func(ctx context.Context) (err error) {
-			page, next, err = s.tagPage(ctx, next)
-			return err
-		})
-		if errors.Is(err, factory.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
+	all, _, err := s.names(ctx, "list tags", next)
+	if errors.Is(err, factory.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(all)
-	return slices.Compact(all), nil
-}
-
-func (s *session) tagPage(ctx context.Context, at *url.URL) (tags []string, next *url.URL, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-	if err != nil {
-		return nil, at, err
-	}
-	resp, err := s.do(req, http.StatusOK)
-	if err != nil {
-		return nil, at, err
-	}
-	defer resp.Body.Close()
-	var page struct {
-		Tags []string `json:"tags"`
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&page); err != nil {
-		return nil, at, err
-	}
-	link, _, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
-	if !ok {
-		return page.Tags, nil, nil
-	}
-	u, err := at.Parse(link)
-	if err != nil || u.Host != at.Host {
-		return page.Tags, nil, nil // a page elsewhere is not asked with our credentials
-	}
-	return page.Tags, u, nil
+	return all, nil
 }
 
 // Ping proves that the registry answers and that the credentials may push to repository, before hours of work depend on
@@ -97,7 +57,7 @@ func (c *Client) Ping(ctx context.Context, repository string) error {
 		return err
 	}
 	return s.try(ctx, "ask for the right to push to "+s.repo.RepositoryStr(), func(ctx context.Context) error {
-		location, err := s.beginUpload(ctx)
+		location, err := s.beginUpload(ctx, "")
 		if err != nil {
 			return err
 		}

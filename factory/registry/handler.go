@@ -41,6 +41,7 @@ func (s *Server) handler(ctx context.Context, id string) (h http.Handler, err er
 		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
 	}}
 	config.HTTP.RelativeURLs = true
+	config.Catalog.MaxEntries = 1000
 	app := &pinned{next: handlers.NewApp(ctx, config), repositories: repositories(root)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(Header, id)

@@ -37,6 +37,31 @@ type descriptor struct {
 	Size      int64          `json:"size"`
 }
 
+// baseName is the annotation of an image that says what it is built on.
+const baseName = "org.opencontainers.image.base.name"
+
+// base returns the repository of what the image is built on, when that is another one of the session's registry.
+func (c content) base(s *session) string {
+	if len(c.manifests) == 0 {
+		return ""
+	}
+	var m struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	if json.Unmarshal(c.manifests[len(c.manifests)-1].body, &m) != nil {
+		return ""
+	}
+	ref, err := factory.ParseRef(m.Annotations[baseName])
+	if err != nil {
+		return ""
+	}
+	repo, err := s.client.repository(ref.Repository)
+	if err != nil || repo.RegistryStr() != s.repo.RegistryStr() || repo.RepositoryStr() == s.repo.RepositoryStr() {
+		return ""
+	}
+	return repo.RepositoryStr()
+}
+
 func (c content) size() (n int64) {
 	for _, b := range c.blobs {
 		n += b.size

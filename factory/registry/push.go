@@ -19,7 +19,7 @@ import (
 
 // Push sends the image a from its OCI layout to repository, by digest, without a tag, and then verifies that everything
 // is there: every manifest is read back and hashed, every blob has its size. What the registry has already is not sent
-// again, so a Push that was cut is continued by the next. ErrUnverified when the image on disk or in the registry is
+// again, so a Push that was cut is continued by the next. Layers of a base in the same registry are taken over from there. ErrUnverified when the image on disk or in the registry is
 // damaged.
 func (c *Client) Push(ctx context.Context, repository string, a factory.Artifact) error {
 	s, err := c.open(repository, transport.PushScope)
@@ -30,6 +30,7 @@ func (c *Client) Push(ctx context.Context, repository string, a factory.Artifact
 	if err != nil {
 		return err
 	}
+	s.mount = parts.base(s)
 	m := &meter{events: c.Events, image: path.Base(repository), message: "push " + repository, total: parts.size()}
 	m.report()
 	if err := s.each(ctx, parts.blobs, func(ctx context.Context, b blob) error { return s.upload(ctx, b, m) }); err != nil {
@@ -80,24 +81,38 @@ func (s *session) upload(ctx context.Context, b blob, m *meter) error {
 		} else if err != nil && !absent(err) {
 			return err
 		}
-		location, err := s.beginUpload(ctx)
+		location, err := s.beginUpload(ctx, b.digest)
 		if err != nil {
 			return err
+		}
+		if location == nil {
+			m.set(b.digest, b.size)
+			return nil
 		}
 		return s.sendBlob(ctx, location, b, m)
 	})
 }
 
-func (s *session) beginUpload(ctx context.Context) (*url.URL, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url("blobs/uploads/").String(), nil)
+// beginUpload returns where to send a blob; nil when the registry took it over from the base's repository. No digest asks for an
+// upload in any case.
+func (s *session) beginUpload(ctx context.Context, d factory.Digest) (*url.URL, error) {
+	at, answers := s.url("blobs/uploads/"), []int{http.StatusAccepted}
+	if d != "" && s.mount != "" {
+		at.RawQuery = url.Values{"mount": {string(d)}, "from": {s.mount}}.Encode()
+		answers = append(answers, http.StatusCreated)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.do(req, http.StatusAccepted)
+	resp, err := s.do(req, answers...)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusCreated {
+		return nil, nil
+	}
 	location, err := resp.Request.URL.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" {
 		return nil, fmt.Errorf("the answer to a new upload names no place for it (%.200q)", resp.Header.Get("Location"))

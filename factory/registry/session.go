@@ -60,6 +60,7 @@ type session struct {
 	client *Client
 	repo   name.Repository
 	scope  string
+	mount  string // repository of the same registry that blobs may be taken over from; empty = none
 	mu     sync.Mutex
 	http   *http.Client
 }
@@ -109,12 +110,24 @@ func (s *session) login(ctx context.Context) (*http.Client, error) {
 	if err != nil {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "credentials for " + s.host(), Hint: "docker login " + s.host(), Cause: err}
 	}
-	rt, err := transport.NewWithContext(ctx, s.repo.Registry, auth, s.client.RoundTripper(), []string{s.repo.Scope(s.scope)})
+	rt, err := transport.NewWithContext(ctx, s.repo.Registry, auth, s.client.RoundTripper(), s.scopes())
 	if err != nil {
 		return nil, err
 	}
 	s.http = &http.Client{Transport: rt}
 	return s.http, nil
+}
+
+// scopes are the rights that a token needs.
+func (s *session) scopes() []string {
+	if s.scope == transport.CatalogScope {
+		return []string{s.repo.Registry.Scope(s.scope)}
+	}
+	all := []string{s.repo.Scope(s.scope)}
+	if s.mount != "" {
+		all = append(all, s.repo.Registry.Repo(s.mount).Scope(transport.PullScope))
+	}
+	return all
 }
 
 // url returns the address of a thing in the repository, "manifests/<digest>" for example.

@@ -33,7 +33,7 @@ type entryRow struct {
 // Promote records that a release came into one more environment, under one more tag. The same digest under the same
 // repository:tag again is harmless and adds nothing. It is ErrConflict when repository:tag is another digest's, or when the digest
 // is not the release's; ErrBlocked when the digest was revoked; ErrNotFound without the release; ErrInvalid when something of the
-// entry is missing or its tag is of another environment.
+// entry is missing or its tag is of another environment. Whoever follows the image there gets a trigger in the same transaction.
 func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 	row, err := encodeEntry(e)
 	if err != nil {
@@ -44,6 +44,9 @@ func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 	}
 	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		var r releaseRow
+		if err := s.lockImage(ctx, tx, row.Image); err != nil {
+			return err
+		}
 		switch err := tx.NewSelect().Model(&r).Column("repository", "digest").Where("id = ?", row.ReleaseID).Scan(ctx); {
 		case none(err):
 			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no release %.120q", row.ReleaseID), Hint: "factory releases lists them"}
@@ -59,15 +62,17 @@ func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 			return &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s was revoked at %s: %s", row.Digest, have.At.UTC().Format(time.RFC3339), have.Reason),
 				Hint: "promote a later release of " + row.Image}
 		}
-		_, err := appendEntry(ctx, tx, row)
-		return err
+		if _, added, err := appendEntry(ctx, tx, row); err != nil || !added {
+			return err
+		}
+		return s.addTriggers(ctx, tx, row, "")
 	})
 	return s.fail(ctx, "record the promotion of "+e.Repository+":"+e.Tag.String(), err)
 }
 
 // Revoke records that nobody may use a digest of a repository any more, in any environment and for good: it is out of force
 // under every tag that it has or will get. The entry may lack Env and Tag. Revoking again is harmless, and the first revocation
-// stands. A digest that never came into an environment is ErrNotFound.
+// stands. Triggers about the digest that wait, or are dead, are superseded. A digest that never came into an environment is ErrNotFound.
 func (s *Store) Revoke(ctx context.Context, e factory.Entry) error {
 	e.Revoked = true
 	row, err := encodeEntry(e)
@@ -85,33 +90,35 @@ func (s *Store) Revoke(ctx context.Context, e factory.Entry) error {
 		if have, err := revocation(ctx, tx, row.Repository, row.Digest); err != nil || have != nil {
 			return err
 		}
-		_, err = appendEntry(ctx, tx, row)
-		return err
+		if _, _, err = appendEntry(ctx, tx, row); err != nil {
+			return err
+		}
+		return withdraw(ctx, tx, row)
 	})
 	return s.fail(ctx, "record the revocation of "+string(e.Digest), err)
 }
 
 // appendEntry adds a line and returns it; when its tag names its digest already, the line that says so.
-func appendEntry(ctx context.Context, tx bun.Tx, row entryRow) (entryRow, error) {
-	if added, err := insert(ctx, tx, &row); err != nil || added {
-		return row, err
+func appendEntry(ctx context.Context, tx bun.Tx, row entryRow) (stands entryRow, added bool, err error) {
+	if added, err = insert(ctx, tx, &row); err != nil || added {
+		return row, added, err
 	}
 	var have []entryRow
-	err := tx.NewSelect().Model(&have).Where("id = ? OR (repository = ? AND tag = ? AND NOT revoked)", row.ID, row.Repository, row.Tag).Order("seq").Scan(ctx)
+	err = tx.NewSelect().Model(&have).Where("id = ? OR (repository = ? AND tag = ? AND NOT revoked)", row.ID, row.Repository, row.Tag).Order("seq").Scan(ctx)
 	if err != nil {
-		return row, err
+		return row, false, err
 	}
 	for _, h := range have {
 		switch {
 		case h.Repository == row.Repository && h.Tag == row.Tag && h.Digest == row.Digest && h.Revoked == row.Revoked:
 			row = h
 		case h.ID == row.ID:
-			return row, &factory.Problem{Kind: factory.ErrConflict, What: "ledger entry " + row.ID + " is recorded already, with other content"}
+			return row, false, &factory.Problem{Kind: factory.ErrConflict, What: "ledger entry " + row.ID + " is recorded already, with other content"}
 		default:
-			return row, tagTaken(row.Repository, row.Tag, h.Digest, row.Digest, h.ReleaseID)
+			return row, false, tagTaken(row.Repository, row.Tag, h.Digest, row.Digest, h.ReleaseID)
 		}
 	}
-	return row, nil
+	return row, false, nil
 }
 
 // revocation returns the entry that revoked a digest, nil when none did.

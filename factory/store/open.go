@@ -23,6 +23,9 @@ type Store struct {
 	Alive func(pid int) bool
 	// Log receives what nobody waits for: take-overs, renewals that did not work. nil discards.
 	Log *slog.Logger
+	// Follow says who is to be told that a digest came into an environment: triggers with ID, Dependent, Canary, Urgent and Reason,
+	// the rest is the store's. It is called inside of transactions, and must not use the store. nil = nobody.
+	Follow func(factory.Entry) []factory.Trigger
 
 	db   *bun.DB
 	name string // the file, or the URL without its password

@@ -37,7 +37,7 @@ func encode(r factory.Release) (e encoded, err error) {
 			return e, err
 		}
 	}
-	e.scan = r.Scan
+	e.scan, e.cause = r.Scan, clean(r.Cause)
 	if e.row, err = encodeRow(r); err != nil {
 		return e, err
 	}

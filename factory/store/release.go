@@ -13,8 +13,8 @@ import (
 // errStands ends the transaction of a release that another one, recorded before, stands for.
 var errStands = errors.New("recorded before")
 
-// AddRelease records a release with its inputs and documents, its packages, its first line of the ledger and its scan, all or
-// nothing, and returns the release that stands. A release never changes afterwards: the same content again is harmless, another
+// AddRelease records a release with its inputs and documents, its packages, its first line of the ledger, its scan and the
+// triggers of whoever follows the image, all or nothing, and returns the release that stands. A release never changes afterwards: the same content again is harmless, another
 // content under the same id is ErrConflict, and so is a repository:tag that names another digest. When repository:tag names this
 // very digest already, by an earlier release or a promotion, that first release stands, is returned as Release would, and
 // nothing is added: a digest is released once under a tag. Without id, image, repository, digest, tag and time, or with a
@@ -48,6 +48,7 @@ type encoded struct {
 	documents []documentRow
 	packages  []packageRow
 	entry     entryRow
+	cause     string
 	scan      factory.Scan
 }
 
@@ -65,7 +66,7 @@ func (s *Store) addRelease(ctx context.Context, tx bun.Tx, e encoded) (string, e
 	case !added:
 		return s.recorded(ctx, tx, e.row)
 	}
-	switch have, err := appendEntry(ctx, tx, e.entry); {
+	switch have, _, err := appendEntry(ctx, tx, e.entry); {
 	case err != nil:
 		return "", err
 	case have.ReleaseID != e.row.ID:
@@ -84,7 +85,7 @@ func (s *Store) addRelease(ctx context.Context, tx bun.Tx, e encoded) (string, e
 			return "", err
 		}
 	}
-	return e.row.ID, nil
+	return e.row.ID, s.addTriggers(ctx, tx, e.entry, e.cause)
 }
 
 // lockImage makes everybody else who records something of the image wait for the end of tx.

@@ -40,6 +40,7 @@ type jobRow struct {
 	Digest    string
 	Error     string
 	Steps     string
+	Basis     string
 }
 
 // BeginRun records that run exists, with the jobs it has so far. An empty State means Running. An id that was used before
@@ -84,10 +85,10 @@ func saveJob(ctx context.Context, db bun.IDB, runID string, job factory.RunJob) 
 		return err
 	}
 	row := &jobRow{RunID: runID, Image: clean(job.Image), Action: string(job.Action), Reason: clean(job.Reason), ReleaseID: clean(job.Release),
-		Ref: clean(job.Ref), Digest: string(job.Digest), Error: clean(job.Error), Steps: string(steps)}
+		Ref: clean(job.Ref), Digest: string(job.Digest), Error: clean(job.Error), Steps: string(steps), Basis: string(job.Basis)}
 	_, err = db.NewInsert().Model(row).On("CONFLICT (run_id, image) DO UPDATE").
 		Set("action = EXCLUDED.action, reason = EXCLUDED.reason, release_id = EXCLUDED.release_id, ref = EXCLUDED.ref").
-		Set("digest = EXCLUDED.digest, error = EXCLUDED.error, steps = EXCLUDED.steps").Exec(ctx)
+		Set("digest = EXCLUDED.digest, error = EXCLUDED.error, steps = EXCLUDED.steps, basis = EXCLUDED.basis").Exec(ctx)
 	return err
 }
 
@@ -141,6 +142,28 @@ func (s *Store) Run(ctx context.Context, prefix string) (factory.Run, error) {
 	return factory.Run{}, ambiguous(prefix, "runs", ids)
 }
 
+// Tries returns the newest runs that tried to make an image, each with that job alone, newest first. A limit of 0 or less means all.
+func (s *Store) Tries(ctx context.Context, image string, limit int) ([]factory.Run, error) {
+	var rows []runRow
+	of := func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("image = ? AND action = ?", clean(image), string(factory.Rebuild))
+	}
+	tried := of(s.db.NewSelect().Table("jobs").Column("run_id"))
+	q := s.db.NewSelect().Model(&rows).Relation("Jobs", of).Where("id IN (?)", tried).Order("started DESC", "id DESC").Limit(int64(max(limit, 0)))
+	if err := q.Scan(ctx); err != nil {
+		return nil, s.fail(ctx, "read runs", err)
+	}
+	runs := make([]factory.Run, 0, len(rows))
+	for _, row := range rows {
+		run, err := row.run()
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
+}
+
 func (s *Store) runs(ctx context.Context, narrow func(*bun.SelectQuery) *bun.SelectQuery) ([]factory.Run, error) {
 	var rows []runRow
 	q := s.db.NewSelect().Model(&rows).Relation("Jobs", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("image") }).
@@ -168,7 +191,7 @@ func (row runRow) run() (factory.Run, error) {
 	}
 	for _, j := range row.Jobs {
 		job := factory.RunJob{Image: j.Image, Action: factory.Action(j.Action), Reason: j.Reason, Release: j.ReleaseID, Ref: j.Ref,
-			Digest: factory.Digest(j.Digest), Error: j.Error}
+			Digest: factory.Digest(j.Digest), Error: j.Error, Basis: factory.Digest(j.Basis)}
 		if err := json.Unmarshal([]byte(j.Steps), &job.Steps); err != nil {
 			return run, damaged("run "+row.ID, "steps", err)
 		}

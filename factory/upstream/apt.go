@@ -120,8 +120,8 @@ func assemble(req Request, srcs []source, rels []suiteState, output map[string][
 	if newest.IsZero() { // everything comes from limited suites
 		newest = fallback
 	}
-	settle(req, &lock, newest, slices.MaxFunc(rels, byDate).Date)
-	return lock, nil
+	err := settle(req, &lock, newest, slices.MaxFunc(rels, byDate).Date)
+	return lock, err
 }
 
 // hold checks apt's plan against the definition: everything asked for is in it, and nothing that is ruled out.

@@ -40,11 +40,14 @@ type suiteRecord struct {
 	ETag       string         `json:"etag,omitempty"` // a modification time would be too coarse to rely on
 }
 
-// Current reports whether a Solve would certainly return req.Old again: the definition, tools and roles are the same, and
+// Current reports whether a Solve would certainly return req.Old again: the definition, tools, roles and parent are the same, and
 // so is every byte that the archives sign, compared with what was verified for the last lock; mirror lists are asked again. False means only that
 // somebody must look: there is no memory of that lock, something moved, or a release is past its Valid-Until.
 // The error is ErrUnavailable when an archive does not answer.
 func (s Solver) Current(ctx context.Context, req Request) (bool, error) {
+	if !req.pinned() {
+		return false, nil
+	}
 	return s.adapter(req.Image.Distro).current(ctx, req)
 }
 

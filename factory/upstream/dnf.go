@@ -68,16 +68,21 @@ func (s dnf) solve(ctx context.Context, req Request) (factory.Lock, factory.Lock
 }
 
 // checked are the packages whose bytes and signatures need not be looked at again, as SHA-256 → what they are: the same keys vouched
-// for them before.
+// for them before. A child has all keys of its parent.
 func checked(req Request) map[string]string {
 	have := map[string]string{}
-	if req.Old == nil || req.Old.Definition != req.Definition {
-		return have
-	}
-	for _, lp := range req.Old.Platforms {
-		for _, p := range lp.Packages {
-			have[p.SHA256.Hex()] = p.Name + "-" + p.Version + "." + p.Arch
+	note := func(lock *factory.Lock) {
+		for _, lp := range lock.Platforms {
+			for _, p := range lp.Packages {
+				have[p.SHA256.Hex()] = p.Name + "-" + p.Version + "." + p.Arch
+			}
 		}
+	}
+	if req.Old != nil && req.Old.Definition == req.Definition {
+		note(req.Old)
+	}
+	if req.Parent != nil {
+		note(req.Parent)
 	}
 	return have
 }
@@ -202,6 +207,6 @@ func (s dnf) assemble(req Request, repos []yum, states []repomdState, answer []b
 		newest = fallback
 	}
 	latest := slices.MaxFunc(states, func(a, b repomdState) int { return a.Date.Compare(b.Date) })
-	settle(req, &lock, newest, latest.Date)
-	return lock, nil
+	err = settle(req, &lock, newest, latest.Date)
+	return lock, err
 }

@@ -39,15 +39,23 @@ type Request struct {
 	Old        *factory.Lock  // the lock in force; nil = none
 	Tools      map[string]factory.Digest
 	Roles      map[string]factory.Digest
+	// Parent is the lock of the image that this one is built on; nil = it is made of packages alone. What is solved holds all
+	// packages of it as they are, and names it.
+	Parent *factory.Lock
 }
 
 // Solve returns the package set that the archives offer for an image now, and what that changes against the old lock.
 //
 // The same archive state gives the same lock, byte for byte. Errors: ErrUnavailable when an archive or a suite cannot be
 // had or they lack a package, ErrUnverified when a signature or checksum does not hold or the archives went back behind
-// req.Old, ErrInvalid when the definition cannot be satisfied. They name archive, suite and file; there is no partial result,
+// req.Old, ErrInvalid when the definition cannot be satisfied, ErrConflict when the archives have moved on since the parent was
+// locked. They name archive, suite and file; there is no partial result,
 // but for CVE ids: when changelogs or updateinfo cannot be had, a warning says so.
 func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
+	req, err := req.continued()
+	if err != nil {
+		return factory.Lock{}, factory.LockChange{}, err
+	}
 	return s.adapter(req.Image.Distro).solve(ctx, req)
 }
 
@@ -67,8 +75,9 @@ func (s Solver) adapter(d factory.Distro) adapter {
 	return apt{s}
 }
 
-// settle dates a new lock: the same set keeps the time that it was first seen at. latest is the newest date of what was asked.
-func settle(req Request, lock *factory.Lock, newest, latest time.Time) {
+// settle dates a new lock, and makes it one of a child where it is: the same set keeps the time that it was first seen at. latest
+// is the newest date of what was asked.
+func settle(req Request, lock *factory.Lock, newest, latest time.Time) error {
 	lock.Timestamp = newest
 	// An archive that was taken out of the definition may have given the old lock its time; nothing could be measured by it.
 	known := func(t time.Time) bool { return !latest.Before(t) }
@@ -78,4 +87,5 @@ func settle(req Request, lock *factory.Lock, newest, latest time.Time) {
 			lock.Digest = old.Digest
 		}
 	}
+	return req.adopt(lock)
 }

@@ -21,33 +21,36 @@ import (
 
 // commands are what scripts may say beyond testscript's own words.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"exits":         exits,        // exits N PROGRAM ARG...: runs it, and it must exit with N
-	"json":          isJSON,       // json FILE PATH KEY,KEY...|=VALUE: one document, whose value at PATH has exactly these keys, or is VALUE
-	"monitor":       monitor,      // monitor FILE STATUS: sets MONITOR to the URL of who takes heartbeats, keeps the newest in FILE and its path in FILE.path, and answers STATUS
-	"unit":          unit,         // unit N FILE: runs what a systemd service's ExecStart says, which must exit with N
-	"get":           get,          // get URL STATUS
-	"snapshot":      snapshot,     // snapshot FOLDER NAME: remembers every file below it
-	"unchanged":     unchanged,    // unchanged FOLDER NAME: it still is as remembered
-	"repository":    repository,   // repository FOLDER: a repository that is in order, committed
-	"relock":        relock,       // relock FOLDER [PACKAGE=VERSION...]: locks that fit the definitions as they are now
-	"commit":        commit,       // commit FOLDER
-	"serve-archive": serveArchive, // serve-archive [down|stranger|hanging]: sets ARCHIVE to the URL of an archive
-	"remember":      remember,     // remember FOLDER STATE: the archive has not moved since the locks were made
-	"fill":          fill,         // fill DATABASE: releases and runs
-	"released":      released,     // released FOLDER DATABASE IMAGE DAYS [PRIVATE-KEY|failing]: the image as it is was released to FACTORY_REGISTRY so many days ago; sets REF, TAG, STAGING, DIGEST
-	"kept":          kept,         // kept SHOWN KIND FILE: what factory show says of a document is the digest of the file
-	"data":          data,         // data FOLDER DAYS FINDING...: vulnerability data, so many days old
-	"replace-tag":   replaceTag,   // replace-tag DATABASE IMAGE: lets the tag of its newest release stand for something else
-	"hold":          hold,         // hold DATABASE: has the lease until the script ends
-	"oci-registry":  ociRegistry,  // oci-registry NAME: sets NAME to the host of an empty registry
-	"publish":       publish,      // publish REPOSITORY:TAG [PRIVATE-KEY]: sets DIGEST to an image's, signed when there is a key
-	"damage":        damage,       // damage FOLDER: cuts every trivy.db below it short
-	"publish-data":  publishData,  // publish-data REPOSITORY:TAG FOLDER: vulnerability data as its makers publish it
-	"retag":         retag,        // retag REPOSITORY:TAG DIGEST
-	"occupy":        occupy,       // occupy NAME: sets NAME to an address where something else answers
-	"serve":         serve,        // serve ARG...: factory registry serve in the background, sets SERVING to its address
-	"start":         start,        // start ARG...: a factory in the background, until it asks the archive
-	"signal":        signal,       // signal SIGNAL N: to what was started, which must exit with N
+	"exits":            exits,           // exits N PROGRAM ARG...: runs it, and it must exit with N
+	"json":             isJSON,          // json FILE PATH KEY,KEY...|=VALUE: one document, whose value at PATH has exactly these keys, or is VALUE
+	"monitor":          monitor,         // monitor FILE STATUS: sets MONITOR to the URL of who takes heartbeats, keeps the newest in FILE and its path in FILE.path, and answers STATUS
+	"unit":             unit,            // unit N FILE: runs what a systemd service's ExecStart says, which must exit with N
+	"get":              get,             // get URL STATUS
+	"snapshot":         snapshot,        // snapshot FOLDER NAME: remembers every file below it
+	"unchanged":        unchanged,       // unchanged FOLDER NAME: it still is as remembered
+	"repository":       repository,      // repository FOLDER: a repository that is in order, committed
+	"child":            child,           // child FOLDER NAME PARENT [YAML...]: defines an image that is built on another one
+	"relock":           relock,          // relock FOLDER [PACKAGE=VERSION...]: locks that fit the definitions as they are now
+	"commit":           commit,          // commit FOLDER
+	"serve-archive":    serveArchive,    // serve-archive [down|stranger|hanging]: sets ARCHIVE to the URL of an archive
+	"remember":         remember,        // remember FOLDER STATE: the archive has not moved since the locks were made
+	"fill":             fill,            // fill DATABASE: releases and runs
+	"released":         released,        // released FOLDER DATABASE IMAGE DAYS [PRIVATE-KEY|failing]: the image as it is was released to FACTORY_REGISTRY so many days ago; sets REF, TAG, STAGING, DIGEST
+	"kept":             kept,            // kept SHOWN KIND FILE: what factory show says of a document is the digest of the file
+	"data":             data,            // data FOLDER DAYS FINDING...: vulnerability data, so many days old
+	"replace-tag":      replaceTag,      // replace-tag DATABASE IMAGE: lets the tag of its newest release stand for something else
+	"hold":             hold,            // hold DATABASE: has the lease until the script ends
+	"oci-registry":     ociRegistry,     // oci-registry NAME: sets NAME to the host of an empty registry
+	"publish":          publish,         // publish REPOSITORY:TAG [PRIVATE-KEY]: sets DIGEST to an image's, signed when there is a key
+	"built-on":         builtOn,         // built-on REPOSITORY:TAG BASE DAYS [squashed]: what somebody built on repository@digest so many days ago
+	"closed-catalogue": closedCatalogue, // closed-catalogue NAME HOST: sets NAME to a registry that shows what HOST has, but no catalogue and no tag of payments/api
+	"damage":           damage,          // damage FOLDER: cuts every trivy.db below it short
+	"publish-data":     publishData,     // publish-data REPOSITORY:TAG FOLDER: vulnerability data as its makers publish it
+	"retag":            retag,           // retag REPOSITORY:TAG DIGEST
+	"occupy":           occupy,          // occupy NAME: sets NAME to an address where something else answers
+	"serve":            serve,           // serve ARG...: factory registry serve in the background, sets SERVING to its address
+	"start":            start,           // start ARG...: a factory in the background, until it asks the archive
+	"signal":           signal,          // signal SIGNAL N: to what was started, which must exit with N
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -9,9 +9,14 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
@@ -53,6 +58,34 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 1 {
 		ts.Check(fixture.Sign(context.Background(), &r, ts.MkAbs(args[1])))
 	}
+}
+
+func builtOn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args) > 4 {
+		ts.Fatalf("usage: built-on REPOSITORY:TAG BASE DAYS [squashed]")
+	}
+	days, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(fixture.BuiltOn(args[0], args[1], time.Now().AddDate(0, 0, -days), len(args) == 4))
+}
+
+func closedCatalogue(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: closed-catalogue NAME HOST")
+	}
+	to := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: args[1]})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_catalog"):
+			http.NotFound(w, r)
+		case strings.HasSuffix(r.URL.Path, "/payments/api/tags/list"):
+			http.Error(w, "", http.StatusForbidden)
+		default:
+			to.ServeHTTP(w, r)
+		}
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
 }
 
 func publishData(ts *testscript.TestScript, neg bool, args []string) {

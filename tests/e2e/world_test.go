@@ -40,6 +40,13 @@ func repository(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(fixture.Commit(dir, "first"))
 }
 
+func child(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: child FOLDER NAME PARENT [YAML...]")
+	}
+	ts.Check(fixture.Child(ts.MkAbs(args[0]), args[1], args[2], strings.Join(args[3:], "\n")+"\n"))
+}
+
 func relock(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: relock FOLDER [PACKAGE=VERSION...]")
@@ -177,6 +184,9 @@ func released(ts *testscript.TestScript, neg bool, args []string) {
 	next.Env = factory.Staging
 	ts.Setenv("STAGING", next.String())
 	database(ts, args[1], func(ctx context.Context, db *store.Store) error {
+		if err := fixture.On(ctx, db, &r); err != nil {
+			return err
+		}
 		_, err := db.AddRelease(ctx, r)
 		return err
 	})

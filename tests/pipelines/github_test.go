@@ -11,6 +11,10 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/downstream"
+	"github.com/imagefactory/imagefactory/tests/forge"
 )
 
 var folder = filepath.Join("..", "..", "pipelines")
@@ -174,5 +178,45 @@ func TestPullRequestsGetNothing(t *testing.T) {
 		if own && (slices.Contains(labels, any("factory")) || !strings.Contains(job.If, "head.repo.full_name == github.repository")) {
 			t.Errorf("%s runs on %v if %q", id, labels, job.If)
 		}
+	}
+}
+
+// What the factory sends is what a dependent's workflow takes: an input that is not declared is refused by GitHub.
+func TestDependentsTakeWhatIsSent(t *testing.T) {
+	t.Parallel()
+	w := workflows(t)["rebuild-on-base.yml"]
+	dispatched, _ := w.On["repository_dispatch"].(map[string]any)
+	if !slices.Equal(dispatched["types"].([]any), []any{downstream.DefaultEvent}) {
+		t.Errorf("its events are %v", dispatched)
+	}
+	manual, _ := w.On["workflow_dispatch"].(map[string]any)
+	inputs, _ := manual["inputs"].(map[string]any)
+	hub := &forge.GitHub{Token: "t0ken"}
+	repo := hub.Add("a/b", map[string]string{"x": "y"})
+	repo.Workflow("rebuild-on-base.yml", slices.Collect(maps.Keys(inputs))...)
+	n := factory.Notice{
+		Trigger:   factory.Trigger{ID: "cause", Key: "key", Ref: "registry.example.com/base/x@sha256:" + strings.Repeat("0a", 32)},
+		Dependent: factory.Dependent{Repository: "a/b", Tell: factory.Tell{How: factory.TellWorkflowDispatch, Workflow: "rebuild-on-base.yml"}},
+	}
+	server := factory.Server{ID: "git", URL: forge.Serve(t, hub)}
+	if _, err := (&downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil || len(repo.Started()) != 1 || len(repo.Started()[0].Payload) != len(inputs) {
+		t.Errorf("%v: %+v", err, repo.Started())
+	}
+	n.Dependent.Tell.How = factory.TellRepositoryDispatch
+	if _, err := (&downstream.Client{}).Tell(t.Context(), server, hub.Token, n); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(folder, "github", "rebuild-on-base.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := regexp.MustCompile(`client_payload\.(\w+)`).FindAllStringSubmatch(string(b), -1)
+	for _, m := range read {
+		if _, sent := repo.Started()[1].Payload[m[1]]; !sent {
+			t.Errorf("%s is read and not sent", m[0])
+		}
+	}
+	if len(read) < 3 {
+		t.Errorf("it reads %v", read)
 	}
 }

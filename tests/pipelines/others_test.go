@@ -21,6 +21,7 @@ func read(t *testing.T, path ...string) string {
 	return string(b)
 }
 
+// Keys are looked at as far as this house has rules about them: no module has GitLab's schema without being a program of another language.
 func TestGitLab(t *testing.T) {
 	t.Parallel()
 	var all map[string]any
@@ -31,7 +32,8 @@ func TestGitLab(t *testing.T) {
 	if all["workflow"] == nil || all["variables"].(map[string]any)["GIT_DEPTH"] != "0" {
 		t.Error("no workflow, or a clone without its history")
 	}
-	jobs := 0
+	jobs, groups := 0, map[any]string{}
+	started := conditions(all["workflow"])
 	for name, v := range all {
 		if slices.Contains([]string{"workflow", "stages", "variables"}, name) {
 			continue
@@ -59,17 +61,57 @@ func TestGitLab(t *testing.T) {
 		if job["interruptible"] == false && job["resource_group"] == nil {
 			t.Errorf("%s may run twice at once", name)
 		}
+		if group := job["resource_group"]; group != nil && groups[group] != "" {
+			t.Errorf("%s waits for %s, which should yield to it", name, groups[group])
+		} else if group != nil {
+			groups[group] = name
+		}
+		for _, when := range conditions(job) {
+			if !slices.Contains(started, when) {
+				t.Errorf("%s: the workflow never begins for %s", name, when)
+			}
+		}
 	}
-	if jobs < 2 {
-		t.Errorf("%d jobs", jobs)
+	if jobs != 3 || len(started) != 4 {
+		t.Errorf("%d jobs, %q", jobs, started)
+	}
+}
+
+// conditions are those of a workflow's or a job's rules.
+func conditions(of any) (all []any) {
+	rules, _ := of.(map[string]any)["rules"].([]any)
+	for _, r := range rules {
+		all = append(all, r.(map[string]any)["if"])
+	}
+	return all
+}
+
+// What a factory's trigger says of itself comes to the factory that it starts.
+func TestCauseIsPassedOn(t *testing.T) {
+	t.Parallel()
+	if !strings.Contains(read(t, "gitlab", "factory.gitlab-ci.yml"), `"trigger" && $FACTORY_CAUSE`) { // a variable is in the environment
+		t.Error("GitLab")
+	}
+	if !strings.Contains(read(t, "jenkins", "Jenkinsfile"), "string(name: 'FACTORY_CAUSE'") { // a parameter is, too
+		t.Error("Jenkins")
+	}
+	w := workflows(t)["nightly.yml"]
+	steps := w.Jobs["nightly"].Steps
+	if w.On["repository_dispatch"] == nil || steps[len(steps)-1].Env["FACTORY_CAUSE"] != "${{ github.event.client_payload.cause }}" {
+		t.Error("GitHub")
 	}
 }
 
 // Groovy pastes into what is in double quotes: a shell gets its text in single ones. There is no parser of Groovy here: brackets
 // are counted, and what every pipeline must have is looked for.
-func TestJenkinsfile(t *testing.T) {
+func TestJenkinsfiles(t *testing.T) {
 	t.Parallel()
-	text := read(t, "jenkins", "Jenkinsfile")
+	for _, name := range []string{"Jenkinsfile", "Jenkinsfile.emergency"} {
+		t.Run(name, func(t *testing.T) { jenkinsfile(t, read(t, "jenkins", name)) })
+	}
+}
+
+func jenkinsfile(t *testing.T, text string) {
 	code := regexp.MustCompile(`(?m)//.*$`).ReplaceAllString(text, "")
 	bare := regexp.MustCompile(`'[^'\n]*'`).ReplaceAllString(code, "''")
 	var open []rune

@@ -1,6 +1,6 @@
-"""Runs a role's module in a folder, with as much of ansible as it needs: module.py ROLES MODULE ROOT < parameters.
+"""Runs the module cis_controls in a folder, with as much of ansible as it needs: module.py ROLES FAMILY ROOT < parameters.
 
-ROLES is a folder. The module is cis_controls or rpm_controls.
+ROLES is a folder. FAMILY is the role that brings the family's states.
 """
 
 import importlib.util
@@ -9,9 +9,8 @@ import os
 import sys
 import types
 
-roles, name, root = sys.argv[1:]
-utils = {"common": ("rootfs", "cracklib", "accounts", "pam"), "rpm": ("rpm_pam", "rpm_states", "rpm_run")}
-wanted = {"cis_controls": ("common",), "rpm_controls": ("common", "rpm")}[name]
+roles, family, root = sys.argv[1:]
+utils = {"common": ("rootfs", "accounts", "pam", "controls"), "cis_debian": ("cracklib", "debian_pam", "family"), "rpm": ("rpm_pam", "family")}
 
 
 class AnsibleModule:
@@ -41,10 +40,10 @@ sys.dont_write_bytecode = True
 for package in ("ansible", "ansible.module_utils", "ansible.module_utils.basic"):
     sys.modules[package] = types.ModuleType(package)
 sys.modules["ansible.module_utils.basic"].AnsibleModule = AnsibleModule
-for role in wanted:
+for role in ("common", family):
     for util in utils[role]:
         load("ansible.module_utils." + util, "%s/%s/module_utils/%s.py" % (roles, role, util))
-module = load(name, "%s/%s/library/%s.py" % (roles, wanted[-1], name))
+module = load("cis_controls", roles + "/common/library/cis_controls.py")
 "".encode("ascii")  # codecs are files too
 os.chroot(root)
 os.chdir("/")

@@ -3,6 +3,7 @@ package storetest
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/store"
@@ -61,4 +62,35 @@ func Child(image string, n int) factory.Release {
 	r.Parent = &factory.Base{Image: parent.Image, Release: parent.ID, Repository: parent.Repository, Digest: parent.Digest, Tag: parent.Tag}
 	r.Cause = "t-01"
 	return r
+}
+
+// tries: what was tried of an image, from what, and how that ended; nothing else of those runs.
+func tries(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	basis := factory.DigestOf([]byte("inputs"))
+	for i, job := range []factory.RunJob{
+		{Image: "child", Action: factory.Rebuild, Reason: "first release", Error: "test: no python", Basis: basis},
+		{Image: "child", Action: factory.Hold, Reason: "debian-12, which it is built on, failed"},
+		{Image: "child", Action: factory.Keep},
+		{Image: "child", Action: factory.Rebuild, Reason: "asked for", Release: "r1", Basis: basis},
+	} {
+		r := run([]string{"run-1", "run-2", "run-3", "run-4"}[i])
+		r.Started = night.Add(time.Duration(i) * time.Hour)
+		r.Jobs = []factory.RunJob{job, {Image: "other", Action: factory.Rebuild}}
+		must(t, s.BeginRun(ctx, r))
+	}
+	got, err := s.Tries(ctx, "child", 0)
+	must(t, err)
+	if len(got) != 2 || got[0].ID != "run-4" || got[1].ID != "run-1" || len(got[1].Jobs) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if j := got[1].Jobs[0]; j.Image != "child" || j.Basis != basis || j.Error != "test: no python" {
+		t.Errorf("%+v", j)
+	}
+	if got, err = s.Tries(ctx, "child", 1); err != nil || len(got) != 1 || got[0].ID != "run-4" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err = s.Tries(ctx, "nobody", 0); err != nil || len(got) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
 }

@@ -14,10 +14,13 @@ description:
     changes all are looked at again, and one that still deviates has failed.
   - One that can have no effect (wrong scope, level or release, or the thing it is about is not there) is reported as not
     applicable and never run.
+  - The states are those of C(module_utils/rootfs.py) and those of the family, which one of the play's roles brings as
+    C(STATES) in its C(module_utils/family.py).
 options:
   controls:
     description: What to do. Each has C(control) (its id), C(reason), C(ensure) (a list of states), and may have C(needs)
-      (paths without which it has no effect). A state may have C(scope) when it is for one scope alone.
+      (paths without which it has no effect). A state may have C(scope) or C(releases) when it is for one scope or for some
+      releases alone, and C(when), paths of which one must be there.
     type: list
     elements: dict
     required: true
@@ -36,6 +39,9 @@ options:
     type: int
     choices: [1, 2]
     required: true
+  release:
+    description: The distribution's release, as the catalogue names it. Without it, what C(/etc/os-release) calls its version.
+    type: str
   exempt:
     description: Ids of controls to leave alone.
     type: list
@@ -66,15 +72,12 @@ outcomes:
   returned: always
 """
 
-import glob
-
 from ansible.module_utils.accounts import Verified
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.cracklib import Dictionary
-from ansible.module_utils.pam import PAM
+from ansible.module_utils.controls import Target, run
+from ansible.module_utils.family import STATES
+from ansible.module_utils.pam import Option
 from ansible.module_utils.rootfs import PLAIN, lines_of
-
-STATES = dict(PLAIN, verified=Verified, dictionary=Dictionary, **PAM)
 
 
 def release():
@@ -84,89 +87,6 @@ def release():
     return ""
 
 
-def states(item, scope):
-    """The states that an item asks for in a scope."""
-    out = []
-    for spec in item["ensure"]:
-        spec = dict(spec)
-        if spec.pop("scope", scope) != scope:
-            continue
-        (kind, args), = spec.items()
-        if kind not in STATES:
-            raise ValueError("unknown state %s" % kind)
-        out.append(STATES[kind](**args) if isinstance(args, dict) else STATES[kind](args))
-    if not out:
-        raise ValueError("nothing to ensure in the scope %s" % scope)
-    return out
-
-
-class Deviation(Exception):
-    """A control is not in force, and nothing here may bring it there."""
-
-
-class Control:
-    """One control on its way from the catalogue to its outcome."""
-
-    def __init__(self, item, entry):
-        self.item, self.entry = item, entry
-        self.states, self.changes = [], []
-        self.outcome, self.reason = "", ""
-
-    def end(self, outcome, reason):
-        self.outcome, self.reason = outcome, reason
-
-    def skip(self, scope, level, found_release, exempt):
-        """Decides whether the control is in play at all."""
-        releases = self.entry.get("releases")
-        missing = [path for path in self.item.get("needs", []) if not glob.glob(path)]
-        if self.item["control"] in exempt:
-            self.end("exempt", "exempted by the image's definition")
-        elif scope not in self.entry["scope"]:
-            self.end("not applicable", "has no effect in a %s" % scope)
-        elif self.entry["level"] > level:
-            self.end("not applicable", "belongs to level %d, this image asks for level %d" % (self.entry["level"], level))
-        elif releases and found_release not in releases:
-            self.end("not applicable", "is for release %s only" % " and ".join(releases))
-        elif missing:
-            self.end("not applicable", "%s is not there" % " and ".join(missing))
-        return self.outcome != ""
-
-    def guard(self, step, *args):
-        """Runs a step; what goes wrong is this control's failure and nobody else's."""
-        if self.outcome == "failed":
-            return
-        try:
-            step(*args)
-        except Deviation as e:
-            self.end("failed", str(e))
-        except Exception as e:  # pylint: disable=broad-except
-            self.end("failed", "%s: %s" % (type(e).__name__, e))
-
-    def look(self, scope, check_mode):
-        self.states = states(self.item, scope)
-        for state in self.states:
-            off = state.off()
-            if off and not hasattr(state, "fix"):
-                if not (check_mode and self.changes):
-                    raise Deviation("; ".join(off[:5]))
-            self.changes += off
-        self.outcome = "applied" if self.changes else "already"
-
-    def fix(self):
-        for state in self.states:
-            if hasattr(state, "fix") and state.off():
-                state.fix()
-
-    def verify(self):
-        off = [what for state in self.states for what in state.off()]
-        if off:
-            raise Deviation("did not hold: " + "; ".join(off[:5]))
-
-    def result(self):
-        return {"control": self.item["control"], "outcome": self.outcome, "reason": self.reason,
-                "changes": self.changes if self.outcome in ("applied", "failed") else []}
-
-
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -174,31 +94,23 @@ def main():
             "catalogue": {"type": "list", "elements": "dict", "required": True},
             "scope": {"type": "str", "choices": ["container", "vm"], "required": True},
             "level": {"type": "int", "choices": [1, 2], "required": True},
+            "release": {"type": "str"},
             "exempt": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    args, found_release = module.params, release()
-    known = {entry["id"]: entry for entry in args["catalogue"]}
+    args = module.params
+    known = {entry["id"] for entry in args["catalogue"]}
     unknown = [item["control"] for item in args["controls"] if item["control"] not in known]
     if unknown:
         module.fail_json(msg="not in the catalogue: %s" % ", ".join(unknown), outcomes=[])
-
-    controls = [Control(item, known[item["control"]]) for item in args["controls"]]
-    active = [c for c in controls if not c.skip(args["scope"], args["level"], found_release, args["exempt"])]
-    for control in active:
-        control.guard(control.look, args["scope"], module.check_mode)
-    if not module.check_mode:
-        for control in active:
-            control.guard(control.fix)
-        for control in active:
-            control.guard(control.verify)
-
-    outcomes = [c.result() for c in controls]
-    failed = [c for c in active if c.outcome == "failed"]
+    kinds = dict(PLAIN, verified=Verified, pam_option=Option, **STATES)
+    target = Target(kinds, args["scope"], args["level"], args["release"] or release(), args["exempt"])
+    outcomes = run(args["controls"], args["catalogue"], target, module.check_mode)
+    failed = ["%s: %s" % (o["control"], o["reason"]) for o in outcomes if o["outcome"] == "failed"]
     if failed:
-        module.fail_json(msg="; ".join("%s: %s" % (c.item["control"], c.reason) for c in failed), outcomes=outcomes)
-    module.exit_json(changed=any(c.outcome == "applied" for c in active), outcomes=outcomes)
+        module.fail_json(msg="; ".join(failed), outcomes=outcomes)
+    module.exit_json(changed=any(o["outcome"] == "applied" for o in outcomes), outcomes=outcomes)
 
 
 if __name__ == "__main__":

@@ -284,19 +284,5 @@ class Lacks:
                 write(path, "".join(line + "\n" for line in kept))
 
 
-class Installed:
-    """Verified only: a Debian package is installed. Packages come with the lock, never from here."""
-
-    def __init__(self, package):
-        self.package = package
-
-    def off(self):
-        for stanza in read("/var/lib/dpkg/status").split("\n\n"):
-            fields = stanza.strip().split("\n")
-            if fields[0] == "Package: " + self.package and "Status: install ok installed" in fields:
-                return []
-        return ["package %s is not installed; add it to the image's packages" % self.package]
-
-
 PLAIN = {"setting": Setting, "line": Line, "content": Content, "mode": Mode, "absent": Absent, "exists": Exists,
-         "empty_group": EmptyGroup, "matches": Matches, "lacks": Lacks, "installed": Installed}
+         "empty_group": EmptyGroup, "matches": Matches, "lacks": Lacks}

@@ -1,4 +1,7 @@
-"""Runs a list of controls: looks at all, changes what is off, looks again."""
+"""Runs a list of controls: looks at all, changes what is off, looks again.
+
+Which states there are is the caller's to say: those of every distribution and those of one family.
+"""
 
 from __future__ import absolute_import, division, print_function
 
@@ -6,22 +9,16 @@ __metaclass__ = type
 
 import glob
 
-from ansible.module_utils.accounts import Verified
-from ansible.module_utils.rootfs import PLAIN
-from ansible.module_utils.rpm_states import RPM
-
-STATES = dict(PLAIN, verified=Verified, **RPM)
-
 
 class Deviation(Exception):
     """A control is not in force, and nothing here may bring it there."""
 
 
 class Target:
-    """What is hardened, and how far."""
+    """What is hardened, how far, and by which kinds of states."""
 
-    def __init__(self, scope, level, release, exempt):
-        self.scope, self.level, self.release, self.exempt = scope, level, release, exempt
+    def __init__(self, kinds, scope, level, release, exempt):
+        self.kinds, self.scope, self.level, self.release, self.exempt = kinds, scope, level, release, exempt
 
     def states(self, item):
         """The states that an item asks for here."""
@@ -33,10 +30,10 @@ class Target:
             when = spec.pop("when", [])
             skip |= bool(when) and not any(map(glob.glob, when))
             (kind, args), = spec.items()
-            if kind not in STATES:
+            if kind not in self.kinds:
                 raise ValueError("unknown state %s" % kind)
             if not skip:
-                out.append(STATES[kind](**args) if isinstance(args, dict) else STATES[kind](args))
+                out.append(self.kinds[kind](**args) if isinstance(args, dict) else self.kinds[kind](args))
         if not out:
             raise ValueError("nothing to ensure for release %s in the scope %s" % (self.release, self.scope))
         return out

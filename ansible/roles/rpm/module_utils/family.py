@@ -1,5 +1,5 @@
-"""States of plain files that only RPM distributions have, or that they have in other places. Each has the methods that
-module_utils/rootfs.py tells of. PAM has a file of its own: rpm_pam.py.
+"""States of plain files that only RPM distributions have, or that they have in other places. The module cis_controls takes
+them from here. Each has the methods that rootfs.py tells of. PAM has a file of its own: rpm_pam.py.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -139,5 +139,5 @@ class CryptoModule:
             raise RuntimeError("update-crypto-policies: %s" % (run.stdout.strip() or "exit %d" % run.returncode))
 
 
-RPM = dict(PAM, settings=settings, sysctl=sysctl, sshd=sshd, kernel_module=kernel_module, umask=Umask,
-           crypto_module=CryptoModule)
+STATES = dict(PAM, settings=settings, sysctl=sysctl, sshd=sshd, kernel_module=kernel_module, umask=Umask,
+              crypto_module=CryptoModule)

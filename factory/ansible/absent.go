@@ -1,0 +1,35 @@
+package ansible
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// about says what controls are about: without this package they can have no effect. The roles look for files where that tells;
+// of these, only a package tells. It counts for what is cut out of an image alone: of a whole one, a package that a control
+// needs and does not find is a fault.
+var about = []struct{ profile, control, pkg, reason string }{
+	{"cis_debian", "5.3", "libpam-runtime", "nothing in the image asks PAM: it has no libpam-runtime"},
+	{"cis_debian", "5.4.3.2", "bash", "no shell of the image could read it: it has no bash"},
+}
+
+// absent returns the controls of a profile that can have no effect in what is cut out of an image, and why.
+func absent(c catalogue, img factory.Image, lock factory.Lock) map[string]string {
+	why := map[string]string{}
+	for _, a := range about {
+		has := slices.ContainsFunc(lock.Platforms, func(lp factory.LockedPlatform) bool {
+			return slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == a.pkg })
+		})
+		if len(img.Only) == 0 || has || a.profile != c.Profile {
+			continue
+		}
+		for _, k := range c.Controls {
+			if k.ID == a.control || strings.HasPrefix(k.ID, a.control+".") {
+				why[k.ID] = a.reason
+			}
+		}
+	}
+	return why
+}

@@ -1,0 +1,207 @@
+package dispatch
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// group is what canaries go ahead of: a digest in an environment.
+type group struct {
+	ref string
+	env factory.Env
+}
+
+// item is a trigger with what a round knows of it.
+type item struct {
+	factory.Trigger
+	host *host
+	seen *lookout // of a canary
+	busy bool     // a call is under way
+	gone bool     // not ours to deliver
+}
+
+// lookout is what is known of a canary that was told.
+type lookout struct {
+	at      time.Time // of the last look
+	unknown bool      // nobody can find out whether it has it
+}
+
+// watching reports whether the item is a canary that was told and may have it or not.
+func (it *item) watching() bool {
+	return it.Canary && it.State == factory.TriggerDelivered && !it.Done && !it.seen.unknown
+}
+
+// refresh reads the outbox. What is being called stays as it is.
+func (r *round) refresh() error {
+	open, err := r.d.Outbox.OpenTriggers(r.ctx)
+	if err != nil {
+		return err
+	}
+	before := map[string]*item{}
+	for _, it := range r.items {
+		before[it.ID] = it
+	}
+	r.items, r.groups, r.fresh, r.read, r.report.Stuck = nil, map[group][]*item{}, true, r.d.Now(), map[string]int{}
+	for _, t := range open {
+		it := before[t.ID]
+		if it == nil || !it.busy {
+			if it, err = r.item(t); err != nil {
+				return err
+			}
+		}
+		if it.State == factory.TriggerObsolete {
+			continue
+		}
+		if it.Canary {
+			g := group{t.Ref, t.Env}
+			r.groups[g] = append(r.groups[g], it)
+		}
+		if it.host != nil && !r.refused[it.ID] && (it.busy || it.State == factory.TriggerWaiting || it.watching()) {
+			r.items = append(r.items, it)
+		}
+	}
+	slices.SortStableFunc(r.items, func(a, b *item) int {
+		return cmp.Or(first(b.Urgent)-first(a.Urgent), first(b.Canary)-first(a.Canary), a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
+	})
+	return nil
+}
+
+// item is a trigger as the outbox has it.
+func (r *round) item(t factory.Trigger) (*item, error) {
+	it := &item{Trigger: t, seen: r.d.after[t.ID]}
+	if it.seen == nil {
+		it.seen = &lookout{}
+		if it.Canary {
+			r.d.after[t.ID] = it.seen
+		}
+	}
+	return it, r.route(it)
+}
+
+func first(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// route finds the item's host. Without one it says why in the trigger.
+func (r *round) route(it *item) error {
+	server, err := r.d.Route(it.Trigger)
+	if err == nil {
+		it.host, err = r.d.host(server)
+	}
+	if err == nil {
+		return nil
+	}
+	if it.State != factory.TriggerWaiting {
+		it.seen.unknown = true
+		return nil
+	}
+	t, now := it.Trigger, r.d.Now()
+	t.Answer = brief(err)
+	if errors.Is(err, factory.ErrNotFound) {
+		t.State, t.Ended = factory.TriggerObsolete, &now
+	} else {
+		r.report.Stuck[t.Answer]++
+	}
+	if t.Answer == it.Answer && t.State == it.State {
+		return nil
+	}
+	it.Trigger = t
+	return r.d.Book.SettleTrigger(r.ctx, t)
+}
+
+// choose returns the next items to call, at most n. It counts what it chose against the hosts' room, and takes nothing yet.
+func (r *round) choose(n int) (all []*item) {
+	now, taken := r.d.Now(), map[*host]int{}
+	for _, it := range r.items {
+		if len(all) >= n {
+			break
+		}
+		if it.busy || r.ready(it, now).After(now) {
+			continue
+		}
+		if h := it.host; h.flying+taken[h] < r.d.perServer() && (it.watching() || h.has(now, taken[h]+1)) {
+			taken[h]++
+			all = append(all, it)
+		}
+	}
+	return all
+}
+
+// ready is when an item may be called, as far as its trigger, its host's pause and its canaries say.
+func (r *round) ready(it *item, now time.Time) time.Time {
+	if it.watching() {
+		return believe(it.seen.at.Add(watchEvery), now, watchEvery)
+	}
+	at := believe(it.Due, now, longestDelay)
+	return later(later(at, believe(it.host.paused, now, longestPause)), r.heldUntil(it, now))
+}
+
+// heldUntil is when an item's canaries let it go; zero = now.
+func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
+	if it.Canary {
+		return until
+	}
+	for _, c := range r.groups[group{it.Ref, it.Env}] {
+		if c.State == factory.TriggerDelivered && !c.watching() {
+			continue
+		}
+		until = later(until, believe(c.Created.Add(r.d.canaryWait()), now, 2*r.d.canaryWait()))
+	}
+	return until
+}
+
+// next is when something could be called that is not yet.
+func (r *round) next() (at time.Time, any bool) {
+	now := r.d.Now()
+	for _, it := range r.items {
+		if it.busy || it.host.flying >= r.d.perServer() {
+			continue
+		}
+		t := r.ready(it, now)
+		if !it.watching() {
+			t = later(t, it.host.turn(now))
+		}
+		if !any || t.Before(at) {
+			at, any = t, true
+		}
+	}
+	return at, any
+}
+
+// held counts the items that wait for canaries.
+func (r *round) held() (n int) {
+	now := r.d.Now()
+	for _, it := range r.items {
+		if r.heldUntil(it, now).After(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// sweep forgets the items that are done with.
+func (r *round) sweep() {
+	r.items = slices.DeleteFunc(r.items, func(it *item) bool { return it.gone })
+}
+
+// believe is t, unless it lies further ahead than anybody puts it.
+func believe(t, now time.Time, longest time.Duration) time.Time {
+	if t.After(now.Add(longest)) {
+		return time.Time{}
+	}
+	return t
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,103 @@
+// Package downstream tells those who build on an image that a new release of it is there, each in the way that they chose.
+//
+// Rules: a token goes to its own server only, over TLS unless that is loopback, in a header or a body and never in a URL; no error,
+// answer or event says it, also when a server echoes it. Redirects stay on the host; one of a POST is followed only when it asks for
+// the same request again. Whatever a server answers is bounded in size and time. Delivery may be repeated, so every way carries
+// the idempotency key, and the trigger's id as the cause, by which a rebuild that it starts is known again.
+package downstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+// Client tells dependents. The zero value tells by every way but webhooks, which need a clock. It is safe for concurrent use.
+type Client struct {
+	// Transport carries the requests; nil = the usual one, with the environment's proxy.
+	Transport http.RoundTripper
+	// Timeout is for one request with its answer; 0 means 30 seconds.
+	Timeout time.Duration
+	// Now is the clock that webhooks are signed by, and that "not before" is judged by; nil = the Date of the answer, for the latter.
+	Now func() time.Time
+	// Source says in CloudEvents who sends them, as a URI reference; empty means "imagefactory".
+	Source string
+	// Events hears what a person should look at.
+	Events factory.Events
+
+	pulls turns // one at a time in each repository: a request carries what others asked for, too
+}
+
+// adapter is one way to tell, what it speaks to, and what its token must be allowed to do.
+type adapter struct {
+	tell func(ctx context.Context, c *call) (factory.Told, error)
+	what string
+	need string
+}
+
+// adapters are all ways to tell. It is the one place that chooses by how.
+var adapters = map[factory.TellHow]adapter{
+	factory.TellRepositoryDispatch: {repositoryDispatch, "the repository", "the token needs the permission Contents, read and write, on this repository"},
+	factory.TellWorkflowDispatch:   {workflowDispatch, "the workflow or the repository", "the token needs the permission Actions, read and write, on this repository"},
+	factory.TellPullRequest:        {pullRequest, "the repository", "the token needs the permissions Contents and Pull requests, read and write, on this repository"},
+	factory.TellGitLab:             {gitlabPipeline, "the repository", "it has to be a pipeline trigger token of this project"},
+	factory.TellJenkins:            {jenkins, "the job", "the user needs the permissions Job/Read and Job/Build on this job"},
+	factory.TellWebhook:            {webhook, "the path", "the receiver does not take the signature: compare the secrets, and the clocks"},
+}
+
+// Tell tells a dependent of a release, in its own way. The token is the resolved one of the server; of a webhook it is the secret,
+// or several with white space between them, of which each signs. The error is a *factory.Problem at the dependent's place in its file:
+// ErrUnverified (the server does not take the token), ErrNotFound, ErrInvalid and ErrConflict (a person has to act), ErrUnavailable
+// (another time may do, and Told.RetryAfter says when the server asked for one).
+func (c *Client) Tell(ctx context.Context, server factory.Server, token string, n factory.Notice) (factory.Told, error) {
+	call := &call{client: c, server: server, notice: n, secrets: forms(server.User, token)}
+	how, known := adapters[n.Dependent.Tell.How]
+	if !known {
+		return factory.Told{}, call.problem(factory.ErrInvalid, fmt.Sprintf("%.60q is no way to tell", n.Dependent.Tell.How), "see tell.how in dependents.yaml", nil)
+	}
+	call.what, call.need = how.what, how.need
+	err := call.begin(token)
+	if err != nil {
+		return factory.Told{}, err
+	}
+	told, err := how.tell(ctx, call)
+	told.Answer, told.URL = cut(call.clean(told.Answer), maxSaid), call.address(told.URL)
+	if err == nil {
+		return told, nil
+	}
+	told.Answer, told.Done, told.RetryAfter = "", false, call.after
+	if _, ours := errors.AsType[*factory.Problem](err); !ours {
+		err = call.problem(nil, err.Error(), "", nil)
+	}
+	return told, err
+}
+
+// warn tells whoever watches.
+func (c *call) warn(message string) {
+	c.client.Events.Emit(factory.Event{Kind: factory.Warned, Image: c.notice.Trigger.Image, Message: c.clean("dependent " + c.notice.Dependent.Name + ": " + message)})
+}
+
+// Watch reports whether it can be known of a dependent that it has what a notice tells of, and whether it has. It can be of one that gets
+// pull requests: its files on the branch say it. The error is one of Tell's.
+func (c *Client) Watch(ctx context.Context, server factory.Server, token string, n factory.Notice) (known, has bool, err error) {
+	if n.Dependent.Tell.How != factory.TellPullRequest {
+		return false, false, nil
+	}
+	p := &pull{call: &call{client: c, server: server, notice: n, secrets: forms(server.User, token)}, files: map[string]*file{}}
+	p.what, p.need = adapters[factory.TellPullRequest].what, adapters[factory.TellPullRequest].need
+	if err = p.begin(token); err != nil {
+		return true, false, err
+	}
+	if p.to, err = p.baseRef(); err != nil {
+		return true, false, err
+	}
+	if err = p.look(ctx); err != nil {
+		return true, false, err
+	}
+	lines, _, err := p.moveFiles()
+	return true, err == nil && len(lines) == 0, err
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/imagefactory/imagefactory/factory"
+)
+
+type triggerRow struct {
+	bun.BaseModel `bun:"table:triggers,alias:triggers"`
+
+	ID         string `bun:",pk"`
+	Key        string
+	Dependent  string
+	Image      string
+	ReleaseID  string
+	Repository string
+	Digest     string
+	Tag        string
+	Env        string
+	Reason     string
+	Urgent     bool
+	Canary     bool
+	Cause      string
+	State      string
+	Attempts   int
+	Created    time.Time
+	Due        time.Time
+	Ended      *time.Time
+	Answer     string
+	URL        string `bun:"url"`
+	Done       bool
+	Claimed    *time.Time
+}
+
+const (
+	waiting    = string(factory.TriggerWaiting)
+	delivered  = string(factory.TriggerDelivered)
+	dead       = string(factory.TriggerDead)
+	superseded = string(factory.TriggerObsolete)
+)
+
+// longestChain is how many causes are followed back: loops are shorter.
+const longestChain = 100
+
+// triggerKey is the same for the same dependent, digest and environment.
+func triggerKey(dependent string, e entryRow) string {
+	return factory.DigestOf([]byte(strings.Join([]string{dependent, e.Digest, e.Env}, "\n"))).Hex()
+}
+
+// addTriggers writes a trigger for everybody who follows an entry's image into its environment. What they were to be told before,
+// and were not yet, is superseded. Nobody is told the same thing twice, or what a trigger of theirs led to, and a digest that is
+// revoked is told to nobody. An empty cause is that of the entry's release.
+func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause string) error {
+	if s.Follow == nil {
+		return nil
+	}
+	entry, err := e.entry()
+	if err != nil {
+		return err
+	}
+	all := s.Follow(entry)
+	if len(all) == 0 {
+		return nil
+	}
+	if gone, err := revocation(ctx, tx, e.Repository, e.Digest); err != nil || gone != nil {
+		return err
+	}
+	chain, err := causes(ctx, tx, cause)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		row := triggerRow{ID: t.ID, Key: triggerKey(t.Dependent, e), Dependent: t.Dependent, Image: e.Image, ReleaseID: e.ReleaseID, Repository: e.Repository, Digest: e.Digest,
+			Tag: e.Tag, Env: e.Env, Reason: clean(t.Reason), Urgent: t.Urgent, Canary: t.Canary, Cause: cause, State: waiting, Created: e.At, Due: e.At}
+		if !plain(row.ID) || !plain(row.Dependent) {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("a trigger %.80q for %.80q", row.ID, row.Dependent)}
+		}
+		if id := chain[row.Dependent]; id != "" {
+			row.State, row.Ended, row.Answer = superseded, &e.At, "not told: its own trigger "+id+" led to this release"
+		}
+		if err := addTrigger(ctx, tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addTrigger(ctx context.Context, tx bun.Tx, row triggerRow) error {
+	_, err := tx.NewUpdate().Table("triggers").Set("state = ?, ended = ?, answer = ?", superseded, row.Created, "superseded by "+row.ID).
+		Where("dependent = ? AND env = ? AND state IN (?, ?) AND key <> ?", row.Dependent, row.Env, waiting, dead, row.Key).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if added, err := insert(ctx, tx, &row); err != nil || added {
+		return err
+	}
+	// The digest was there before, and something newer came before its dependent was told: now it is what is to be told again.
+	_, err = tx.NewUpdate().Model(&row).ExcludeColumn("id", "key", "dependent", "image", "repository", "digest", "env").
+		Where("key = ? AND state = ?", row.Key, superseded).Exec(ctx)
+	return err
+}
+
+// causes returns the triggers that led to a release, by dependent.
+func causes(ctx context.Context, tx bun.Tx, id string) (map[string]string, error) {
+	chain := map[string]string{}
+	for range longestChain {
+		var row triggerRow
+		switch err := tx.NewSelect().Model(&row).Column("dependent", "cause").Where("id = ?", id).Scan(ctx); {
+		case id == "" || none(err):
+			return chain, nil
+		case err != nil:
+			return nil, err
+		case chain[row.Dependent] != "":
+			return chain, nil
+		}
+		chain[row.Dependent], id = id, row.Cause
+	}
+	return chain, nil
+}
+
+// withdraw ends the triggers about a digest that nobody may use any more.
+func withdraw(ctx context.Context, tx bun.Tx, e entryRow) error {
+	_, err := tx.NewUpdate().Table("triggers").Set("state = ?, ended = ?, answer = ?", superseded, e.At, "the digest was revoked: "+e.Reason).
+		Where("repository = ? AND digest = ? AND state IN (?, ?)", e.Repository, e.Digest, waiting, dead).Exec(ctx)
+	return err
+}
+
+func (row triggerRow) trigger() (factory.Trigger, error) {
+	t := factory.Trigger{ID: row.ID, Key: row.Key, Dependent: row.Dependent, Image: row.Image, Release: row.ReleaseID, Ref: row.Repository + "@" + row.Digest,
+		Env: factory.Env(row.Env), Reason: row.Reason, Urgent: row.Urgent, Canary: row.Canary, Cause: row.Cause, State: factory.TriggerState(row.State),
+		Attempts: row.Attempts, Created: row.Created.UTC(), Due: row.Due.UTC(), Answer: row.Answer, URL: row.URL, Done: row.Done}
+	if row.Ended != nil {
+		at := row.Ended.UTC()
+		t.Ended = &at
+	}
+	if err := t.Tag.UnmarshalText([]byte(row.Tag)); err != nil {
+		return t, damaged("trigger "+row.ID, "tag", err)
+	}
+	return t, nil
+}
