@@ -47,6 +47,7 @@ var settings = []setting{
 	{Key: "max-age", Env: "FACTORY_MAX_AGE", Default: "7d", Help: "a release older than this is rebuilt although nothing changed"},
 	{Key: "env", Env: "FACTORY_ENV", Default: "dev", Help: "environment that new releases are tagged for"},
 	{Key: "heartbeat", Env: "FACTORY_HEARTBEAT", Default: "", Help: "monitor that a night tells how it ended: env:NAME or file:PATH with its URL, or the URL; empty = none", flag: "-"},
+	{Key: "canary-wait", Env: "FACTORY_CANARY_WAIT", Default: "30m", Help: "how long canaries among the dependents hold the others back", flag: "-"},
 	{Key: "progress", Env: "FACTORY_PROGRESS", Default: "auto", Help: "auto, tty, plain or json"},
 }
 
@@ -63,6 +64,8 @@ type config struct {
 	archives map[string]string // origin by id
 	// Entitlements are the client certificates that archives ask for, by archive id.
 	Entitlements map[string]factory.Entitlement
+	// Servers are those that dependents are told through, by id.
+	Servers map[string]factory.Server
 
 	Dir, State     string
 	Embedded       bool
@@ -74,6 +77,7 @@ type config struct {
 	Width          int
 	MaxAge         time.Duration
 	Env            factory.Env
+	CanaryWait     time.Duration
 	Progress       string
 	// Vulnerabilities is auto, archive, a folder or a reference; Scanners are programs, the first makes the SBOMs.
 	Vulnerabilities string
@@ -82,7 +86,7 @@ type config struct {
 
 // loadConfig reads flags > environment > file > defaults. Every problem is reported at once, with what could be read.
 func loadConfig(flags map[string]string, file string, env func(string) (string, bool), hostArchives func() (map[string]string, error)) (*config, error) {
-	c := &config{values: map[string]value{}, Archives: map[string]string{}, archives: map[string]string{}, Entitlements: map[string]factory.Entitlement{}}
+	c := &config{values: map[string]value{}, Archives: map[string]string{}, archives: map[string]string{}, Entitlements: map[string]factory.Entitlement{}, Servers: map[string]factory.Server{}}
 	dir, err := c.findDir(flags, env)
 	if err != nil {
 		return nil, err
@@ -170,13 +174,15 @@ func (c *config) readFile(path string, required bool) (map[string]value, error) 
 		_, isList := v.([]any)
 		line := lineOf(b, key)
 		switch {
-		case v == nil && (known || key == "archives" || key == "entitlements"): // a key without a value is not set
+		case v == nil && (known || key == "archives" || key == "entitlements" || key == "servers"): // a key without a value is not set
 		case key == "archives" && isMap:
 			for id, url := range archives {
 				c.Archives[id], c.archives[id] = fmt.Sprint(url), filepath.Base(path)
 			}
 		case key == "entitlements" && isMap:
 			problems = append(problems, c.readEntitlements(path, line, archives)...)
+		case key == "servers" && isMap:
+			problems = append(problems, c.readServers(path, line, archives)...)
 		case known && !isMap && !isList:
 			values[key] = value{fmt.Sprint(v), factory.Position{File: filepath.Base(path), Line: line}.String()}
 		default:
@@ -247,6 +253,9 @@ func (c *config) parse() error {
 	}
 	if c.MaxAge, err = parseAge(get("max-age")); err != nil {
 		bad("max-age", "a duration such as 7d or 36h")
+	}
+	if c.CanaryWait, err = parseAge(get("canary-wait")); err != nil {
+		bad("canary-wait", "a duration such as 30m")
 	}
 	if c.Env, err = factory.ParseEnv(get("env")); err != nil {
 		bad("env", "dev, staging or prod")

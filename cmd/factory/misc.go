@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -37,8 +38,13 @@ func newConfig(mk maker) *cobra.Command {
 			e := c.cfg.Entitlements[id]
 			text = append(text, []string{"entitlements." + id, strings.TrimSpace(e.Cert + " " + e.Key + " " + e.CA), "factory.yaml", "", "client certificate, key and authorities of this archive"})
 		}
+		for _, id := range sortedKeys(c.cfg.Servers) {
+			s := c.cfg.Servers[id]
+			shown := fmt.Sprintf("%s, token %s, %d a minute", strings.TrimSpace(s.URL+" "+s.User), s.Token, cmp.Or(s.PerMinute, 60))
+			text = append(text, []string{"servers." + id, shown, "factory.yaml", "", "server that dependents are told through"})
+		}
 		if c.JSON {
-			return c.printJSON(map[string]any{"settings": values, "archives": archives, "entitlements": c.cfg.Entitlements})
+			return c.printJSON(map[string]any{"settings": values, "archives": archives, "entitlements": c.cfg.Entitlements, "servers": c.cfg.Servers})
 		}
 		return c.table([]string{"SETTING", "VALUE", "ORIGIN", "ENVIRONMENT", "MEANING"}, text)
 	})

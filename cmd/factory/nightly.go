@@ -172,8 +172,9 @@ func (c *command) leased(ctx context.Context, name string, f func(ctx context.Co
 	if err := db.BeginRun(ctx, run); err != nil {
 		return err
 	}
-	c.ran = run
+	c.ran, c.post = run, c.startCourier(held, db)
 	err = f(held, run.ID)
+	c.tellOf(c.post.finish(held, false))
 	if cause := context.Cause(held); cause != nil && errors.Is(cause, factory.ErrConflict) {
 		err = &factory.Problem{Kind: factory.ErrBusy, What: "another run took the lease over", Cause: cause, Hint: "see which: factory runs"}
 	} else if cause != nil && err == nil {
@@ -223,6 +224,7 @@ func (c *command) nightRun(ctx context.Context, run string, set definition.Set, 
 	if err == nil && o.Command == "nightly" && out.Yielded == "" {
 		refreshed = c.refreshStanding(ctx, run, set, nil)
 	}
+	c.post.finish(ctx, out.Yielded != "")
 	text := fmt.Sprintf("%s in %.1f s", out.Verdict(), c.w.Now().Sub(began).Seconds())
 	if perr := c.printNight(run, out, text); perr != nil {
 		err = errors.Join(err, perr)

@@ -21,6 +21,7 @@ import (
 // out is stdout, once the progress lines are out of its way. After that no progress is shown.
 func (c *command) out() io.Writer {
 	_ = c.renderer.Close()
+	c.shown.Store(true)
 	return c.w.Stdout
 }
 
@@ -113,9 +114,15 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 	} else {
 		defer fmt.Fprintln(c.w.Stderr, verdict)
 	}
+	told := c.post.told
 	if c.JSON {
-		return c.printJSON(map[string]any{"run": run, "state": out.State(), "verdict": verdict, "jobs": out.Jobs})
+		document := map[string]any{"run": run, "state": out.State(), "verdict": verdict, "jobs": out.Jobs}
+		if told != nil {
+			document["triggers"] = told
+		}
+		return c.printJSON(document)
 	}
+	defer c.tellOf(told)
 	var rows [][]string
 	for _, j := range out.Jobs {
 		switch {

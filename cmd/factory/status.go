@@ -88,6 +88,8 @@ type view struct {
 	Nowhere []absent    `json:"nowhere"` // images that are defined and in force nowhere
 	// Overdue is what no night has looked at for too long; nil when nobody asked.
 	Overdue []overdue `json:"overdue,omitzero"`
+	// DeadTriggers is how many dependents could not be told of a release.
+	DeadTriggers int `json:"deadTriggers,omitempty"`
 	// Unsaid are images that are not overdue because of a night that did not note its environment.
 	Unsaid []string `json:"unknownEnvironment,omitempty"`
 }
@@ -176,6 +178,11 @@ func (c *command) morning(ctx context.Context, set definition.Set) (view, error)
 	if err != nil {
 		return v, err
 	}
+	counts, err := db.CountTriggers(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.DeadTriggers = counts[factory.TriggerDead]
 	v.LastRun, err = lastNight(ctx, db)
 	return v, err
 }
@@ -329,6 +336,9 @@ func (c *command) printStatus(v view) error {
 	}
 	if len(data) > 0 {
 		fmt.Fprintf(c.w.Stderr, "vulnerability data: %s\n", strings.Join(sortedKeys(data), "; "))
+	}
+	if v.DeadTriggers > 0 {
+		fmt.Fprintf(c.w.Stderr, "%s: somebody does not know of a release: factory triggers list --state dead\n", count(v.DeadTriggers, "dead trigger"))
 	}
 	if v.LastRun == nil {
 		fmt.Fprintln(c.w.Stderr, "no nightly run yet: factory nightly")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +37,10 @@ type app struct {
 	events   factory.Events
 	began    time.Time   // of this invocation: it dates what a run makes, also past midnight
 	ran      factory.Run // the run that this invocation recorded, if it did
+
+	following following
+	post      *courier    // of the run under way
+	shown     atomic.Bool // results were printed, so no progress is shown any more
 
 	mu      sync.Mutex
 	db      *store.Store
@@ -93,7 +98,7 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Attacher:   s.signer,
 		Publisher:  a.registry(),
 		Verifier:   s,
-		Recorder:   db,
+		Recorder:   recording{db, a.post},
 		Repository: a.repository,
 		NewID:      a.newID,
 		Now:        a.w.Now,
@@ -176,7 +181,9 @@ func (a *app) store(ctx context.Context) (*store.Store, error) {
 		}
 	}
 	db, err := store.Open(ctx, a.cfg.Database, store.Options{Now: a.w.Now, Alive: alive})
-	a.db = db
+	if a.db = db; db != nil {
+		db.Follow = a.follow
+	}
 	return db, err
 }
 

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		for _, part := range []any{&imageFile{}, &testsFile{}, &waiversFile{}, &ownersFile{}, &sharedFile{}, &profileFile{}, &policiesFile{}, &packFile{}} {
+		for _, part := range []any{&imageFile{}, &testsFile{}, &waiversFile{}, &ownersFile{}, &sharedFile{}, &profileFile{}, &policiesFile{}, &packFile{}, &dependentsFile{}} {
 			var d decoder
 			d.decode(n, part)
 			for _, p := range d.problems {

@@ -21,6 +21,8 @@ type Set struct {
 	Broken []string // names of the images that have problems and are not in Images, sorted
 	// Behind names, for those of the Broken that have no problem of their own, the parent that is broken.
 	Behind map[string]string
+	// Dependents are those of dependents.yaml that are in order, sorted by name.
+	Dependents []factory.Dependent
 }
 
 // Load reads the definitions below dir, the repository's root. Its error joins every problem there is, sorted by place,
@@ -41,6 +43,7 @@ func Load(dir string) (Set, error) {
 	l.checkOwners()
 	wrong := l.checkCodeowners(l.readCodeowners())
 	l.checkPolicies()
+	set.Dependents = l.readDependents()
 	for _, name := range l.names {
 		r := l.read(name, nil)
 		spoilt := slices.ContainsFunc(r.image.Inputs, func(file string) bool {
@@ -111,7 +114,7 @@ func (l *loader) find() error {
 	if err != nil {
 		return err
 	}
-	l.files = []string{"owners.yaml", "policy.yaml", "schema.json", "README.md", "shared", "packs", "keys"}
+	l.files = []string{"owners.yaml", "policy.yaml", "schema.json", "README.md", "shared", "packs", "keys", "dependents.yaml"}
 	for _, e := range entries {
 		at := factory.Position{File: path.Join(folder, e.Name())}
 		switch {

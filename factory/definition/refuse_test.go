@@ -179,7 +179,7 @@ func TestRefuseFiles(t *testing.T) {
 		{"owners missing", ownersYAML, "", "owners.yaml: the file is missing (make it)"},
 		{"CODEOWNERS missing", "CODEOWNERS", "", "CODEOWNERS: no line for /baseimages/box/"},
 		{"misspelt file", "baseimages/small/test.yaml", "x", "small/test.yaml: unknown file, expected one of image.yaml, tests.yaml, waivers.yaml, lock.json, README.md (did you mean tests.yaml?)"},
-		{"file among the images", "baseimages/owner.yaml", "x", "baseimages/owner.yaml: unknown file, expected an image's folder or one of owners.yaml, policy.yaml, schema.json, README.md, shared, packs, keys (did you mean owners.yaml?)"},
+		{"file among the images", "baseimages/owner.yaml", "x", "baseimages/owner.yaml: unknown file, expected an image's folder or one of owners.yaml, policy.yaml, schema.json, README.md, shared, packs, keys, dependents.yaml (did you mean owners.yaml?)"},
 		{"bad image name", "baseimages/Small_2/image.yaml", "x", `baseimages/Small_2: expected an image name: lower-case letters, digits, single dots and dashes, found "Small_2" (rename the folder)`},
 		{"shared file of another kind", "baseimages/shared/notes.txt", "x", "baseimages/shared/notes.txt: expected a file <name>.yaml"},
 		{"empty image", imageYAML, "# nothing\n", `small/image.yaml:1:1: key "kind" is missing`},

@@ -72,6 +72,13 @@ var rules = compiled(map[string]rule{
 	"mode":        {want: `four octal digits in quotes, like "0644"`, pattern: `^[0-7]{4}$`},
 	"owner":       {want: "user:group by name, like root:shadow", pattern: `^[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*$`},
 	"regexp":      {want: "a regular expression (RE2)", pattern: ``, check: checkRegexp},
+	"dependent":   {want: "a dependent's name: lower-case letters, digits, dots and dashes", pattern: `^[a-z0-9]+([._-][a-z0-9]+)*$`, length: 63},
+	"code":        {want: "a repository as its server names it, like payments/api", pattern: `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`, length: 200, check: checkInside},
+	"published":   {want: "a registry and a repository without a tag, like registry.example.com/payments/api", pattern: `^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$`, length: 255},
+	"server":      {want: "the id of a server in factory.yaml, like ci (its URL is configuration, not definition)", pattern: `^[a-z][a-z0-9]*([.-][a-z0-9]+)*$`, length: 63},
+	"event":       {want: "the type of an event: letters, digits, _, . and -", pattern: `^[A-Za-z0-9][A-Za-z0-9_.-]*$`, length: 100},
+	"workflow":    {want: "the file of a workflow, like build.yml", pattern: `^[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml$`, length: 200},
+	"inside":      {want: "a relative path without . and .., like folder/name", pattern: `^[A-Za-z0-9_.@+=,%~-]+([/ ][A-Za-z0-9_.@+=,%~-]+)*$`, length: 500, check: checkInside},
 	"argument":    {want: "an argument without NUL", pattern: `^[^\x00]*$`},
 })
 

@@ -7,19 +7,21 @@ import (
 )
 
 // Schema returns the JSON schema (draft 2020-12) of image.yaml, for editors. Under $defs it also holds those of the other
-// files: tests, waivers, owners, shared, profile, policy and pack. It ends with a newline. What a shared file may bring is not required.
+// files: tests, waivers, owners, shared, profile, policy, pack and
+// dependents. It ends with a newline. What a shared file may bring is not required.
 func Schema() []byte {
 	root := object(reflect.TypeFor[imageFile](), false)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "An image of the factory: baseimages/<name>/image.yaml"
 	root["$defs"] = map[string]any{
-		"tests":   object(reflect.TypeFor[testsFile](), false),
-		"waivers": object(reflect.TypeFor[waiversFile](), true),
-		"owners":  object(reflect.TypeFor[ownersFile](), true),
-		"shared":  object(reflect.TypeFor[sharedFile](), false),
-		"profile": object(reflect.TypeFor[profileFile](), true),
-		"policy":  object(reflect.TypeFor[policiesFile](), false),
-		"pack":    object(reflect.TypeFor[packFile](), true),
+		"tests":      object(reflect.TypeFor[testsFile](), false),
+		"waivers":    object(reflect.TypeFor[waiversFile](), true),
+		"owners":     object(reflect.TypeFor[ownersFile](), true),
+		"shared":     object(reflect.TypeFor[sharedFile](), false),
+		"profile":    object(reflect.TypeFor[profileFile](), true),
+		"policy":     object(reflect.TypeFor[policiesFile](), false),
+		"pack":       object(reflect.TypeFor[packFile](), true),
+		"dependents": object(reflect.TypeFor[dependentsFile](), true),
 	}
 	b, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {

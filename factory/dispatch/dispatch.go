@@ -75,9 +75,7 @@ type Report struct {
 func (d *Dispatcher) Deliver(ctx context.Context) (Report, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hosts == nil {
-		d.hosts, d.after = map[string]*host{}, map[string]*lookout{}
-	}
+	d.remember()
 	r := &round{d: d, ctx: ctx, results: make(chan result, d.width()), refused: map[string]bool{}, report: Report{Stuck: map[string]int{}}}
 	err := r.run()
 	for r.flying > 0 { // when ctx or the outbox failed; they end soon: each call has a time-out
@@ -88,6 +86,13 @@ func (d *Dispatcher) Deliver(ctx context.Context) (Report, error) {
 		err = context.Cause(ctx)
 	}
 	return r.report, err
+}
+
+// remember makes room for what is remembered.
+func (d *Dispatcher) remember() {
+	if d.hosts == nil {
+		d.hosts, d.after = map[string]*host{}, map[string]*lookout{}
+	}
 }
 
 // round is one Deliver.
@@ -101,6 +106,8 @@ type round struct {
 	fresh   bool // items are as the outbox has them
 	read    time.Time
 	refused map[string]bool // somebody else delivers them
+	stuck   []factory.Trigger
+	dry     bool // nothing is recorded
 	report  Report
 }
 

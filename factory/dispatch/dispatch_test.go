@@ -81,6 +81,11 @@ func TestCanariesHoldTheRest(t *testing.T) {
 					return factory.Told{}, nil
 				}}, has: map[string]bool{c.canary: c.has}}
 				d := dispatcher(o, w)
+				if plan, err := d.Plan(t.Context()); err != nil || len(plan) != 3 || plan[0].Why != "" || plan[0].ID != c.canary || !slices.ContainsFunc(plan, func(p dispatch.Planned) bool {
+					return p.ID == "rest" && p.Why == "canaries come first" && p.At.After(time.Now())
+				}) {
+					t.Errorf("plan %+v, %v", plan, err)
+				}
 				if r := deliver(t, d); r.Held != 1 || o.get("rest").State != factory.TriggerWaiting || o.get("other").State != factory.TriggerDelivered {
 					t.Fatalf("%+v %v", r, states(o))
 				}
@@ -182,7 +187,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		"invalid":      {err: factory.ErrInvalid, dead: 1},
 		"not found":    {err: &factory.Problem{Kind: factory.ErrNotFound, What: "404"}, dead: 1},
 		"not verified": {err: factory.ErrUnverified, dead: 1},
-		"conflict":     {err: factory.ErrConflict, dead: 8, due: 22500 * time.Millisecond},
+		"conflict":     {err: factory.ErrConflict, dead: 1},
 		"unavailable":  {err: factory.ErrUnavailable, dead: 8, due: 22500 * time.Millisecond},
 		"other":        {err: errors.New(strings.Repeat("long\n", 200)), dead: 8, due: 22500 * time.Millisecond},
 		"retry after":  {told: factory.Told{RetryAfter: 5 * time.Minute}, err: factory.ErrUnavailable, dead: 8, due: 5 * time.Minute},
@@ -222,7 +227,7 @@ func TestBackoffGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox(trigger("a"))
 		s := &teller{answer: func(context.Context, factory.Trigger) (factory.Told, error) {
-			return factory.Told{}, factory.ErrConflict
+			return factory.Told{}, factory.ErrBusy
 		}}
 		d := dispatcher(o, s)
 		d.Patience, d.Attempts, d.Rand = 24*time.Hour, 30, func() float64 { return 0 }
@@ -247,6 +252,15 @@ func TestStuck(t *testing.T) {
 		o := newOutbox(trigger("a", on("unset")), trigger("b", on("gone")), trigger("c", on("%zz")), trigger("d"), trigger("e", canary, on("unset"), func(t *factory.Trigger) { t.Env = factory.Dev }),
 			trigger("f", canary, on("unset"), func(t *factory.Trigger) { t.State = factory.TriggerDelivered }))
 		d := dispatcher(o, &teller{})
+		plan, err := d.Plan(t.Context())
+		var said []string
+		for _, p := range plan {
+			said = append(said, p.ID+" "+p.Why)
+		}
+		slices.Sort(said)
+		if want := []string{"a server ci is not configured", "b no dependent b", "c server ci has no URL", "d ", "e server ci is not configured"}; err != nil || !slices.Equal(said, want) || o.get("b").State != factory.TriggerWaiting {
+			t.Errorf("plan %q, %v", said, err)
+		}
 		r := deliver(t, d)
 		if r.Delivered != 1 || !reflect.DeepEqual(r.Stuck, map[string]int{"server ci is not configured": 2, "server ci has no URL": 1}) {
 			t.Errorf("%+v", r)
@@ -256,6 +270,9 @@ func TestStuck(t *testing.T) {
 		}
 		o.fail = errors.New("the disk is full")
 		if _, err := d.Deliver(t.Context()); !errors.Is(err, o.fail) {
+			t.Errorf("error %v", err)
+		}
+		if _, err := d.Plan(t.Context()); !errors.Is(err, o.fail) {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -8,7 +8,7 @@
 //   - A host gets so many calls in a minute and PerServer at once, whichever servers lie on it. A call takes Timeout at most. So a host
 //     that accepts and never answers costs one slot for that long, and nobody waits for it.
 //   - A host that asks to be left alone is, for so long, up to an hour; so is one that failed five times in a row, for longer each time.
-//   - An answer that would stay the same (invalid, not found, not verified) makes a dead letter at once, any other failure the last of
+//   - An answer that would stay the same (invalid, not found, not verified, in conflict) makes a dead letter at once, any other failure the last of
 //     Attempts. In between it waits, twice as long each time, less up to a half by chance.
 //   - No instant from the past is believed when it lies further ahead than this package puts any: a clock that was wrong holds nobody back.
 package dispatch

@@ -45,7 +45,7 @@ func (r *round) refresh() error {
 	for _, it := range r.items {
 		before[it.ID] = it
 	}
-	r.items, r.groups, r.fresh, r.read, r.report.Stuck = nil, map[group][]*item{}, true, r.d.Now(), map[string]int{}
+	r.items, r.stuck, r.groups, r.fresh, r.read, r.report.Stuck = nil, nil, map[group][]*item{}, true, r.d.Now(), map[string]int{}
 	for _, t := range open {
 		it := before[t.ID]
 		if it == nil || !it.busy {
@@ -109,10 +109,11 @@ func (r *round) route(it *item) error {
 	} else {
 		r.report.Stuck[t.Answer]++
 	}
-	if t.Answer == it.Answer && t.State == it.State {
+	same := t.Answer == it.Answer && t.State == it.State
+	it.Trigger, r.stuck = t, append(r.stuck, t)
+	if same || r.dry {
 		return nil
 	}
-	it.Trigger = t
 	return r.d.Book.SettleTrigger(r.ctx, t)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,8 +88,8 @@ func (d *Dispatcher) outcome(t factory.Trigger, told factory.Told, err error, no
 		return t
 	}
 	t.Answer = brief(err)
-	stays := errors.Is(err, factory.ErrInvalid) || errors.Is(err, factory.ErrNotFound) || errors.Is(err, factory.ErrUnverified)
-	if stays || t.Attempts >= cmp.Or(d.Attempts, eight) {
+	stays := func(kind error) bool { return errors.Is(err, kind) }
+	if slices.ContainsFunc([]error{factory.ErrInvalid, factory.ErrNotFound, factory.ErrUnverified, factory.ErrConflict}, stays) || t.Attempts >= cmp.Or(d.Attempts, eight) {
 		t.State, t.Ended = factory.TriggerDead, &now
 		return t
 	}

@@ -15,7 +15,7 @@ func TestRebasedReleases(t *testing.T) {
 	for age, want := range map[time.Duration]factory.Action{time.Hour: factory.Keep, 2 * week: factory.Rebuild} {
 		last := release(age, lock("bash 1"))
 		last.Rebased = &factory.Rebase{}
-		j := plan.Make(now, week, factory.Dev, nil, []plan.Input{{Image: image("debian-12"), Source: last.Source, Lock: last.Lock, Last: last}})[0]
+		j := makeJobs(now, week, factory.Dev, nil, []plan.Input{{Image: image("debian-12"), Source: last.Source, Lock: last.Lock, Last: last}})[0]
 		if j.Action != want || j.Refresh != "" || want == factory.Rebuild && !strings.Contains(j.Reason, "was rebased") {
 			t.Errorf("%s: %+v", age, j)
 		}

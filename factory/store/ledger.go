@@ -47,7 +47,7 @@ func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 		if err := s.lockImage(ctx, tx, row.Image); err != nil {
 			return err
 		}
-		switch err := tx.NewSelect().Model(&r).Column("repository", "digest").Where("id = ?", row.ReleaseID).Scan(ctx); {
+		switch err := tx.NewSelect().Model(&r).Column("repository", "digest", "cause").Where("id = ?", row.ReleaseID).Scan(ctx); {
 		case none(err):
 			return &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no release %.120q", row.ReleaseID), Hint: "factory releases lists them"}
 		case err != nil:
@@ -65,7 +65,7 @@ func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 		if _, added, err := appendEntry(ctx, tx, row); err != nil || !added {
 			return err
 		}
-		return s.addTriggers(ctx, tx, row, "")
+		return s.addTriggers(ctx, tx, row, r.Cause)
 	})
 	return s.fail(ctx, "record the promotion of "+e.Repository+":"+e.Tag.String(), err)
 }

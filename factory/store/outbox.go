@@ -20,16 +20,16 @@ func (s *Store) OpenTriggers(ctx context.Context) ([]factory.Trigger, error) {
 }
 
 // ClaimTriggers takes triggers to deliver them until an instant, and returns those that it got, with one more attempt: they waited,
-// and nobody else has claimed them. A claim ends when SettleTrigger says what came of it, or at that instant; one that lasts longer
-// than this one was made by a clock that was wrong, and counts for nothing.
+// and nobody else has claimed them. A claim ends when SettleTrigger says what came of it, or at that instant; one that lasts more than
+// twice as long as this one was made by a clock that was wrong, and counts for nothing.
 func (s *Store) ClaimTriggers(ctx context.Context, ids []string, until time.Time) ([]factory.Trigger, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	until = instant(until)
+	now, until := s.now(), instant(until)
 	var rows []triggerRow
 	_, err := s.db.NewUpdate().Table("triggers").Set("attempts = attempts + 1, claimed = ?", until).
-		Where("id IN (?) AND state = ? AND (claimed IS NULL OR claimed <= ? OR claimed > ?)", bun.List(ids), waiting, s.now(), until).
+		Where("id IN (?) AND state = ? AND (claimed IS NULL OR claimed <= ? OR claimed > ?)", bun.List(ids), waiting, now, until.Add(until.Sub(now))).
 		Returning("*").Exec(ctx, &rows)
 	if err != nil {
 		return nil, s.fail(ctx, "claim triggers", err)

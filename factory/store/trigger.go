@@ -55,7 +55,7 @@ func triggerKey(dependent string, e entryRow) string {
 
 // addTriggers writes a trigger for everybody who follows an entry's image into its environment. What they were to be told before,
 // and were not yet, is superseded. Nobody is told the same thing twice, or what a trigger of theirs led to, and a digest that is
-// revoked is told to nobody. An empty cause is that of the entry's release.
+// revoked is told to nobody. The cause is that of the entry's release.
 func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause string) error {
 	if s.Follow == nil {
 		return nil

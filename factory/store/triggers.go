@@ -29,6 +29,18 @@ func (s *Store) Triggers(ctx context.Context, q TriggerQuery) ([]factory.Trigger
 	return s.triggers(ctx, sel, &rows)
 }
 
+// LastTriggers returns the newest trigger of each dependent, by its name.
+func (s *Store) LastTriggers(ctx context.Context) (map[string]factory.Trigger, error) {
+	var rows []triggerRow
+	newest := s.db.NewSelect().Table("triggers").ColumnExpr("id, row_number() OVER (PARTITION BY dependent ORDER BY created DESC, id DESC) AS n")
+	all, err := s.triggers(ctx, s.db.NewSelect().Model(&rows).Where("id IN (SELECT id FROM (?) AS newest WHERE n = 1)", newest), &rows)
+	last := map[string]factory.Trigger{}
+	for _, t := range all {
+		last[t.Dependent] = t
+	}
+	return last, err
+}
+
 // CountTriggers returns how many triggers there are in each state.
 func (s *Store) CountTriggers(ctx context.Context) (map[factory.TriggerState]int, error) {
 	var rows []struct {

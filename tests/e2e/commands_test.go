@@ -24,6 +24,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"exits":            exits,           // exits N PROGRAM ARG...: runs it, and it must exit with N
 	"json":             isJSON,          // json FILE PATH KEY,KEY...|=VALUE: one document, whose value at PATH has exactly these keys, or is VALUE
 	"monitor":          monitor,         // monitor FILE STATUS: sets MONITOR to the URL of who takes heartbeats, keeps the newest in FILE and its path in FILE.path, and answers STATUS
+	"receiver":         receiver,        // receiver FILE CONFIG: takes webhooks into FILE and FILE.log, answers what FILE.status says; CONFIG names it as the server hooks
 	"unit":             unit,            // unit N FILE: runs what a systemd service's ExecStart says, which must exit with N
 	"get":              get,             // get URL STATUS
 	"snapshot":         snapshot,        // snapshot FOLDER NAME: remembers every file below it

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/definition"
+	"github.com/imagefactory/imagefactory/factory/dispatch"
+	"github.com/imagefactory/imagefactory/factory/downstream"
+	"github.com/imagefactory/imagefactory/factory/store"
+)
+
+const (
+	triggerPatience = 5 * time.Second // for what is due next, when everything due was delivered
+	triggerBudget   = 2 * time.Minute // for what a run delivers at its end
+)
+
+// following are the dependents as this invocation read them, once.
+type following struct {
+	once sync.Once
+	all  []factory.Dependent
+	err  error // what is wrong with their file, or with all of it
+}
+
+// dependents returns those that are in order, and what keeps others from being known.
+func (a *app) dependents() ([]factory.Dependent, error) {
+	f := &a.following
+	f.once.Do(func() {
+		set, err := definition.Load(a.cfg.Dir)
+		f.all = set.Dependents
+		for _, p := range factory.Problems(err) {
+			if strings.HasSuffix(p.Where.File, "dependents.yaml") || len(set.Images) == 0 {
+				f.err = err
+			}
+		}
+	})
+	return f.all, f.err
+}
+
+// follow says who is to be told of an entry of the ledger.
+func (a *app) follow(e factory.Entry) (all []factory.Trigger) {
+	known, _ := a.dependents()
+	for _, d := range known {
+		if d.Image == e.Image && d.Env == e.Env {
+			what := factory.DigestOf([]byte(strings.Join([]string{d.Name, string(e.Digest), string(e.Env)}, "\n")))
+			all = append(all, factory.Trigger{ID: e.At.UTC().Format("20060102-150405-") + what.Hex()[:12], Dependent: d.Name, Canary: d.Canary,
+				Urgent: a.ran.Command == "emergency", Reason: cmp.Or(e.Reason, "released")})
+		}
+	}
+	return all
+}
+
+// addressee finds whom a trigger is for, and the server that it goes through. ErrNotFound means that nobody is to be told any more.
+func (a *app) addressee(t factory.Trigger) (factory.Dependent, factory.Server, error) {
+	known, problem := a.dependents()
+	for _, d := range known {
+		if d.Name != t.Dependent {
+			continue
+		}
+		if d.Image != t.Image || d.Env != t.Env {
+			return d, factory.Server{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s follows %s in %s now", d.Name, d.Image, d.Env)}
+		}
+		s, ok := a.cfg.Servers[d.Tell.Server]
+		if !ok {
+			return d, s, errors.New("server " + d.Tell.Server + " is not configured: servers: in factory.yaml")
+		}
+		if _, err := secret(s.Token, a.w.Env); err != nil {
+			return d, s, fmt.Errorf("server %s: %w", s.ID, plainly(err))
+		}
+		return d, s, nil
+	}
+	if problem != nil {
+		return factory.Dependent{}, factory.Server{}, errors.New("dependents.yaml is not in order: factory check")
+	}
+	return factory.Dependent{}, factory.Server{}, &factory.Problem{Kind: factory.ErrNotFound, What: t.Dependent + " is not in dependents.yaml any more"}
+}
+
+// plainly is an error without its kind: nothing is to be decided by it.
+func plainly(err error) error { return errors.New(firstLine(err.Error())) }
+
+// dispatcher delivers triggers.
+func (a *app) dispatcher(db *store.Store) *dispatch.Dispatcher {
+	teller := &telling{app: a, db: db, client: &downstream.Client{Now: a.w.Now, Events: a.emit}}
+	return &dispatch.Dispatcher{Outbox: db, Book: db, Teller: teller, Now: a.w.Now, Rand: rand.Float64, CanaryWait: a.cfg.CanaryWait, Patience: triggerPatience, Events: a.emit,
+		Route: func(t factory.Trigger) (factory.Server, error) {
+			_, s, err := a.addressee(t)
+			return s, err
+		}}
+}
+
+// courier delivers triggers beside the work that causes them.
+type courier struct {
+	app  *app
+	db   *store.Store
+	d    *dispatch.Dispatcher
+	wake chan struct{}
+	work sync.WaitGroup
+	once sync.Once
+	did  dispatch.Report
+	told *tally
+	said bool
+}
+
+// tally is what came of triggers so far.
+type tally struct {
+	Delivered int `json:"delivered"` // by this run
+	Waiting   int `json:"waiting"`   // now
+	Dead      int `json:"dead"`      // now
+}
+
+// String is the tally as a line, with what to type.
+func (t tally) String() string {
+	text := fmt.Sprintf("triggers: %d delivered, %d waiting, %d dead", t.Delivered, t.Waiting, t.Dead)
+	if t.Dead > 0 {
+		text += "; see why: factory triggers list --state dead"
+	}
+	return text
+}
+
+// startCourier begins to deliver whenever it is woken, until ctx ends or it is asked to finish.
+func (a *app) startCourier(ctx context.Context, db *store.Store) *courier {
+	c := &courier{app: a, db: db, d: a.dispatcher(db), wake: make(chan struct{}, 1)}
+	c.work.Go(func() {
+		for range c.wake {
+			c.deliver(ctx)
+		}
+	})
+	return c
+}
+
+// nudge says that there may be something to deliver. Nobody waits for that.
+func (c *courier) nudge() {
+	if c == nil {
+		return
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver never fails what it stands beside: what goes wrong is a warning.
+func (c *courier) deliver(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	r, err := c.d.Deliver(ctx)
+	c.did.Delivered += r.Delivered
+	c.did.Stuck = r.Stuck
+	if err != nil && ctx.Err() == nil {
+		c.app.emit(factory.Event{Kind: factory.Warned, Message: "triggers: " + err.Error()})
+	}
+}
+
+// finish delivers what is due, for a limited time, and returns what came of it all; nil when there is nothing to say. In a hurry
+// it leaves that to the next run. Finishing again says the same.
+func (c *courier) finish(ctx context.Context, hurry bool) *tally {
+	if c == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		close(c.wake)
+		c.work.Wait()
+		if !hurry {
+			limited, cancel := context.WithTimeout(ctx, triggerBudget)
+			defer cancel()
+			c.deliver(limited)
+		}
+		counts, err := c.db.CountTriggers(context.WithoutCancel(ctx))
+		if err != nil {
+			c.app.emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
+			return
+		}
+		t := tally{c.did.Delivered, counts[factory.TriggerWaiting], counts[factory.TriggerDead]}
+		for _, why := range sortedKeys(c.did.Stuck) {
+			c.app.emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf("%s cannot be told: %s", count(c.did.Stuck[why], "dependent"), why)})
+		}
+		if t != (tally{}) {
+			c.told = &t
+		}
+	})
+	return c.told
+}
+
+// recording wakes the courier after each release: its triggers are in the outbox by then.
+type recording struct {
+	*store.Store
+	*courier
+}
+
+func (r recording) AddRelease(ctx context.Context, rel factory.Release) (factory.Release, error) {
+	stands, err := r.Store.AddRelease(ctx, rel)
+	if err == nil {
+		r.nudge()
+	}
+	return stands, err
+}
+
+// tellOf says what came of triggers, unless that was said, or there is nothing to say.
+func (c *command) tellOf(t *tally) {
+	if t == nil || c.post.said {
+		return
+	}
+	c.post.said = true
+	c.emit(factory.Event{Kind: factory.Noted, Message: t.String()})
+}
+
+// emit shows an event, also when results were printed already.
+func (a *app) emit(e factory.Event) {
+	if a.shown.Load() {
+		a.afterwards(e)
+	} else {
+		a.events.Emit(e)
+	}
+}
