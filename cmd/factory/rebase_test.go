@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -35,7 +36,14 @@ summary: an application on Debian 12
 // newFamily publishes a base that updates bash, and a child that installed jq. Own are the child's own files beside dpkg's database.
 func newFamily(t *testing.T, own ...fixture.File) *family {
 	t.Helper()
+	return newFamilyIn(t, "", own...)
+}
+
+// newFamilyIn is newFamily in a registry that is there already; empty = one of its own.
+func newFamilyIn(t *testing.T, registry string, own ...fixture.File) *family {
+	t.Helper()
 	f := &family{desk: newDesk(t)}
+	f.registry = cmp.Or(registry, f.registry)
 	folder := filepath.Join(f.dir, "baseimages", "debian-12-app")
 	must(t, os.MkdirAll(folder, 0o755))
 	must(t, os.WriteFile(filepath.Join(folder, "image.yaml"), []byte(appDefinition), 0o644))
@@ -96,6 +104,7 @@ func (f *family) app(t *testing.T, on factory.Release, age time.Duration, own ..
 	t.Helper()
 	r, err := fixture.Release(f.dir, f.registry, "debian-12-app", f.Now().Add(-age))
 	must(t, err)
+	r.Tag.Hash = factory.DigestOf([]byte(r.ID)).Hex()[:8]
 	r.Parent = &factory.Base{Image: on.Image, Release: on.ID, Repository: on.Repository, Digest: on.Digest, Tag: on.Tag}
 	version := on.Lock.Platforms[0].Packages[0].Version
 	jq := r.Lock.Platforms[0].Packages[0]
