@@ -114,6 +114,8 @@ type Compliance struct {
 	// NoContent says why nothing could be evaluated: no benchmark content exists for the distribution. Nothing else is set then
 	// but Tool and Method. It is never said of an evaluation that went wrong.
 	NoContent string `json:"noContent,omitempty"`
+	// Carried says of which images the results are, when nothing was evaluated in the image itself; empty = it was.
+	Carried string `json:"carried,omitempty"`
 }
 
 // Find returns the evaluation of a view and level on a platform, nil when there is none. The zero platform means the first.

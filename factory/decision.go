@@ -92,13 +92,15 @@ type Evidence struct {
 	// Own are the packages that a child has beyond its parent's: a waiver that it inherited covers nothing of them.
 	Own []string `json:"own,omitempty"`
 	// Base is what speaks against the release that a child is built on, for a warning; empty = nothing.
-	Base string    `json:"base,omitempty"`
-	At   time.Time `json:"at"` // the instant that is decided about
+	Base string `json:"base,omitempty"`
+	// Carried says, a sentence each, which of this is about other images: of a rebase, that nothing was tested or evaluated anew.
+	Carried []string  `json:"carried,omitempty"`
+	At      time.Time `json:"at"` // the instant that is decided about
 }
 
 // Reason is one thing that the gate looked at and what it says of it.
 type Reason struct {
-	Rule     string   `json:"rule"`              // policy, revoked, vulnerability, compliance, tests, database, source, end-of-life, base, waiver
+	Rule     string   `json:"rule"`              // policy, revoked, vulnerability, compliance, tests, database, source, end-of-life, base, waiver, carried
 	Subject  string   `json:"subject,omitempty"` // CVE-2026-1234 openssl; container level 2
 	Blocks   bool     `json:"blocks"`
 	Text     string   `json:"text"` // a sentence that explains, with figures

@@ -18,6 +18,7 @@ const (
 	StepSign    StepName = "sign"
 	StepPublish StepName = "publish"
 	StepRecord  StepName = "record"
+	StepRebase  StepName = "rebase" // in the place of everything before test, when a base is exchanged
 )
 
 // EventKind says what an Event reports.

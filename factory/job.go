@@ -37,6 +37,16 @@ type Job struct {
 	Refresh Digest `json:"refresh,omitempty"`
 	// Supersedes is the id of the release that this one replaces.
 	Supersedes string `json:"supersedes,omitempty"`
+	// Rebase is set when nothing is built: the base below a release is exchanged.
+	Rebase *Rebase `json:"rebase,omitempty"`
+}
+
+// Hash is the middle part of the tag: that of the inputs' commit, and of a rebase its own.
+func (j Job) Hash() string {
+	if j.Rebase != nil {
+		return j.Rebase.Hash()
+	}
+	return j.Source.Hash
 }
 
 // Basis is the digest of what the job makes its image from: its inputs, and the release that it is built on. Empty while that is not

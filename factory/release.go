@@ -20,6 +20,8 @@ type Release struct {
 	// Cause names the trigger of ours that made somebody ask for this release; empty = none did. A dependent whose trigger it was
 	// is not told of it.
 	Cause string `json:"cause,omitempty"`
+	// Rebased says how it came to be when nothing was built; nil = it was built.
+	Rebased *Rebase `json:"rebased,omitempty"`
 
 	Artifact   Artifact         `json:"artifact"`
 	Lock       Lock             `json:"lock"`

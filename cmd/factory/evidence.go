@@ -138,6 +138,9 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 	if s.Evidence.Own, s.Evidence.Base, err = c.beneath(ctx, r, env); err != nil {
 		return s, err
 	}
+	if r.Rebased != nil {
+		s.Evidence.Carried = r.Rebased.Carried
+	}
 	s.Decision = gate.Decide(policies[env], s.Evidence)
 	if slices.Contains(set.Broken, r.Image) {
 		// Its waivers, platforms and end of life are not known, so nothing that was decided without them counts.

@@ -227,6 +227,12 @@ func (c *command) printRelease(r factory.Release) error {
 	if r.Supersedes != "" {
 		line("supersedes", r.Supersedes)
 	}
+	if r.Rebased != nil {
+		line("rebased", fmt.Sprintf("not built: %s was put on %s instead of %s", r.Rebased.Before.Ref(), r.Rebased.Onto.Tag, r.Rebased.From.Tag))
+		for _, text := range r.Rebased.Carried {
+			line("", "CARRIED: "+text)
+		}
+	}
 	for _, p := range r.Artifact.Platforms {
 		line(p.Platform.String(), fmt.Sprintf("%s, %s to pull, %s unpacked, %d packages", p.Digest.Short(), mib(p.Size), mib(p.Unpacked), len(r.Lock.For(p.Platform))))
 		for _, l := range p.Layers {

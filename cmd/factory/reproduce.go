@@ -34,6 +34,9 @@ names the first differing file and exits 5. Nothing is published. The archive mu
 		if err != nil {
 			return err
 		}
+		if from := release.Rebased; from != nil {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: release.Tagged() + " was not built: it was put together from " + from.Before.Ref() + " and " + from.Onto.Ref(), Hint: "factory reproduce " + from.Before.Release}
+		}
 		inputs, err := db.Inputs(ctx, release.ID)
 		if err != nil {
 			return err

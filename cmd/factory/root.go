@@ -92,7 +92,7 @@ func newRoot(w world) *cobra.Command {
 	for _, add := range []func(maker) *cobra.Command{
 		newNightly, newBuild, newPlan, newLock, newCheck, newSchema, newToolbox,
 		newStatus, newGraph, newImages, newReleases, newRuns, newShow, newVerify, newReproduce,
-		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRevoke, newLedger, newDB,
+		newCompliance, newHardening, newSBOM, newFindings, newRescan, newGate, newPromote, newRebase, newRevoke, newLedger, newDB,
 		newEmergency, newDependents, newAdoption, newTriggers, newRegistry, newKey, newConfig,
 	} {
 		root.AddCommand(add(make))

@@ -19,6 +19,8 @@ type conformity struct {
 	EvaluatedOn   time.Time      `json:"evaluatedOn"`
 	Evaluations   []evaluation   `json:"evaluations"`
 	Documents     []resource     `json:"documents"` // every rule's result, in full
+	// Carried says of which images this is, when nothing was evaluated in the one that it is attested of.
+	Carried string `json:"carried,omitempty"`
 }
 
 // evaluation is one profile, seen one way, on one platform. Rules are those that did not pass though they apply.
@@ -36,7 +38,7 @@ type evaluation struct {
 func complianceOf(about []resource, a factory.Approved) (draft, error) {
 	c := a.Proven.Compliance.Waive(a.Job.Image.Waivers, factory.DateOf(a.Decision.At))
 	p := conformity{Benchmark: c.Benchmark, Content: c.Content, ContentDigest: c.ContentDigest, Tool: c.Tool, Method: c.Method, Canaries: c.Canaries,
-		EvaluatedOn: seconds(a.At), Evaluations: []evaluation{}, Documents: listed(a.Proven.Documents, factory.ARF)}
+		EvaluatedOn: seconds(a.At), Evaluations: []evaluation{}, Documents: listed(a.Proven.Documents, factory.ARF), Carried: c.Carried}
 	for _, e := range c.Evaluations {
 		p.Evaluations = append(p.Evaluations, evaluation{View: e.View, Level: e.Level, Profile: e.Profile, Platform: e.Platform, Score: e.Score(), Text: e.Score().String(),
 			Rules: slices.DeleteFunc(slices.Clone(e.Rules), func(r factory.RuleOutcome) bool {
@@ -66,6 +68,9 @@ func (v *verification) compliance() {
 	if scores == nil {
 		v.add(name, true, "no benchmark was evaluated")
 		return
+	}
+	if c.Carried != "" {
+		c.Tool += "; CARRIED: " + c.Carried
 	}
 	v.add(name, true, "%s (%s, %s)", strings.Join(scores, "; "), c.Content, c.Tool)
 }

@@ -104,7 +104,7 @@ func (s *Signer) provenanceOf(about []resource, a factory.Approved) (draft, erro
 
 // tagOf is the tag that a gets when it is published.
 func tagOf(a factory.Approved) factory.Tag {
-	return factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Source.Hash, Env: a.Job.Env}
+	return factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Hash(), Env: a.Job.Env}
 }
 
 func (s *Signer) builder() builder {

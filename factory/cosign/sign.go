@@ -94,8 +94,16 @@ func (s *Signer) evidence(repository string, a factory.Approved) ([]draft, error
 	if err != nil {
 		return nil, err
 	}
+	origin := s.provenanceOf
+	if a.Job.Rebase != nil {
+		d, err := s.rebaseOf(about, *a.Job.Rebase)
+		if err != nil {
+			return nil, err
+		}
+		all, origin = append(all, d), s.rebasedFrom
+	}
 	for _, f := range []func() (draft, error){
-		func() (draft, error) { return s.provenanceOf(about, a) },
+		func() (draft, error) { return origin(about, a) },
 		func() (draft, error) { return s.reportOf(about, a.Scanned.Scan) },
 		func() (draft, error) { return complianceOf(about, a) },
 		func() (draft, error) { return vexOf(about, vex.Data) },

@@ -31,6 +31,8 @@ const (
 	DecisionType = "https://slsa.dev/verification_summary/v1"
 	// RevocationType says that nobody may use the image any more.
 	RevocationType = "https://github.com/imagefactory/imagefactory/attestations/revocation/v1"
+	// RebaseType says that the base below an image was exchanged without a build, and what was looked at.
+	RebaseType = "https://github.com/imagefactory/imagefactory/attestations/rebase/v1"
 )
 
 const (

@@ -11,13 +11,17 @@ import (
 )
 
 // statements compares everything that is attested with everything else that is known.
-func (v *verification) statements(context.Context) error {
+func (v *verification) statements(ctx context.Context) error {
 	v.provenance()
 	if v.made != nil {
 		v.subjects()
 		v.names()
 		v.builder()
-		v.source()
+		if v.rebased() {
+			v.rebase(ctx)
+		} else {
+			v.source()
+		}
 		v.base()
 		v.labels()
 	}
@@ -35,7 +39,7 @@ func (v *verification) provenance() {
 	var there []statement[provenance]
 	others := 0
 	for _, c := range v.claims {
-		if st, err := read[provenance](c); err == nil && c.PredicateType == ProvenanceType && st.Predicate.BuildDefinition.BuildType == BuildType {
+		if st, err := read[provenance](c); err == nil && c.PredicateType == ProvenanceType && (st.Predicate.BuildDefinition.BuildType == BuildType || st.Predicate.BuildDefinition.BuildType == RebaseBuildType) {
 			there = append(there, st)
 		} else if c.PredicateType == ProvenanceType {
 			others++
@@ -61,7 +65,11 @@ func (v *verification) provenance() {
 	newest := slices.MaxFunc(there, func(a, b statement[provenance]) int { return a.Predicate.finished().Compare(b.Predicate.finished()) })
 	v.made = &newest
 	run := newest.Predicate.RunDetails.Metadata
-	v.add("provenance", true, "%s attests a run%s that began %s, with %d dependencies", v.trust.who, prefixed(" ", run.InvocationID),
+	kind := ""
+	if v.rebased() {
+		kind = " that built nothing, a rebase,"
+	}
+	v.add("provenance", true, "%s attests a run%s%s that began %s, with %d dependencies", v.trust.who, prefixed(" ", run.InvocationID), kind,
 		minute(run.StartedOn), len(newest.Predicate.BuildDefinition.ResolvedDependencies))
 }
 

@@ -31,9 +31,10 @@ const (
 	ruleEndOfLife     = "end-of-life"
 	ruleBase          = "base"
 	ruleWaiver        = "waiver"
+	ruleCarried       = "carried"
 )
 
-var rules = []string{rulePolicy, ruleRevoked, ruleVulnerability, ruleCompliance, ruleTests, ruleDatabase, ruleSource, ruleEndOfLife, ruleBase, ruleWaiver}
+var rules = []string{rulePolicy, ruleRevoked, ruleVulnerability, ruleCompliance, ruleTests, ruleDatabase, ruleSource, ruleEndOfLife, ruleBase, ruleWaiver, ruleCarried}
 
 // Decide says whether the image of e may enter the environment of p, as things stood at e.At. Reasons come sorted: what
 // blocks first, then by rule, by severity and by deadline.
@@ -57,6 +58,7 @@ func Decide(p factory.Policy, e factory.Evidence) factory.Decision {
 		c.add(factory.Reason{Rule: ruleBase, Subject: c.evidence.Image.From, Text: base})
 	}
 	c.tellWaivers()
+	c.tellCarried()
 	slices.SortStableFunc(c.decision.Reasons, compareReasons)
 	c.decision.Pass = len(c.decision.Blocking()) == 0
 	return c.decision
@@ -137,6 +139,13 @@ func (c *decider) checkRevoked() {
 			Rule: ruleRevoked, Subject: c.evidence.Digest.Short(), Blocks: true, Text: "this digest was revoked: " + why,
 			Hint: "a revocation is for ever; build a new release: factory build --lock " + c.evidence.Image.Name,
 		})
+	}
+}
+
+// tellCarried says which evidence is that of other images: it counts, and nobody shall take it for more than it is.
+func (c *decider) tellCarried() {
+	for _, text := range c.evidence.Carried {
+		c.add(factory.Reason{Rule: ruleCarried, Text: text})
 	}
 }
 

@@ -66,6 +66,10 @@ type (
 	Verifier interface {
 		Verify(ctx context.Context, repository string, d factory.Digest) error
 	}
+	// Rebaser exchanges the base below a job's image, and writes what comes of it to this machine's disk.
+	Rebaser interface {
+		Rebase(context.Context, factory.Job) (factory.Packed, error)
+	}
 	// Recorder keeps the release. It returns the one that stands: of the same digest under the same tag, that is the first.
 	Recorder interface {
 		AddRelease(context.Context, factory.Release) (factory.Release, error)
@@ -87,6 +91,9 @@ type Line struct {
 	Publisher Publisher
 	Verifier  Verifier
 	Recorder  Recorder
+
+	// Rebaser exchanges bases; only Rebase needs it.
+	Rebaser Rebaser
 
 	// Repository returns where an image is published: registry host and path, no tag.
 	Repository func(image string) string
@@ -111,6 +118,22 @@ func (l Line) Make(ctx context.Context, run string, job factory.Job) (factory.Re
 	built := do(&w, factory.StepBuild, l.Builder.Build, locked)
 	hardened := do(&w, factory.StepHarden, l.Hardener.Harden, built)
 	packed := do(&w, factory.StepPack, l.pack, hardened)
+	defer l.cleanup(packed.Artifact)
+	examined := w.examine(packed)
+	approved := do(&w, factory.StepGate, l.approve, examined)
+	sealed := do(&w, factory.StepSign, l.sign, approved)
+	release := do(&w, factory.StepPublish, w.publish, sealed)
+	recorded := do(&w, factory.StepRecord, l.Recorder.AddRelease, release)
+
+	return recorded, w.times, w.err
+}
+
+// Rebase takes a job from a release to one on another base, without a build. From the packed image on it is the same line: what
+// tests and proves may carry evidence and must say so; scan, gate and signatures are of the new image.
+func (l Line) Rebase(ctx context.Context, run string, job factory.Job) (factory.Release, []factory.StepTime, error) {
+	w := walk{ctx: ctx, line: l, run: run, job: job}
+
+	packed := do(&w, factory.StepRebase, l.Rebaser.Rebase, job)
 	defer l.cleanup(packed.Artifact)
 	examined := w.examine(packed)
 	approved := do(&w, factory.StepGate, l.approve, examined)
@@ -214,9 +237,13 @@ func (l Line) cleanup(a factory.Artifact) {
 
 // approve asks the gate of the job's environment.
 func (l Line) approve(ctx context.Context, e factory.Examined) (factory.Approved, error) {
+	var carried []string
+	if e.Job.Rebase != nil {
+		carried = e.Job.Rebase.Carried
+	}
 	d, documents, err := l.Gate.Decide(ctx, factory.Evidence{
 		Image: e.Job.Image, Env: e.Job.Env, Digest: e.Artifact.Digest, Source: e.Job.Source, Tests: e.Results, Controls: e.Controls,
-		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At, Own: e.Own,
+		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At, Own: e.Own, Carried: carried,
 	})
 	if err != nil {
 		return factory.Approved{}, err
@@ -247,7 +274,7 @@ func (l Line) sign(ctx context.Context, a factory.Approved) (factory.Sealed, err
 	sigs, err := l.Signer.Sign(ctx, repository, a)
 	return factory.Sealed{
 		Approved: a, Repository: repository, Signatures: sigs,
-		Tag: factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Source.Hash, Env: a.Job.Env},
+		Tag: factory.Tag{Date: factory.DateOf(a.At), Hash: a.Job.Hash(), Env: a.Job.Env},
 	}, err
 }
 
@@ -276,7 +303,7 @@ func (w *walk) release(s factory.Sealed) factory.Release {
 		ID: w.line.NewID(), Image: s.Job.Image.Name, Owner: s.Job.Image.Owner.Team,
 		Repository: s.Repository, Digest: s.Artifact.Digest, Tag: s.Tag,
 		Source: s.Job.Source, Reason: s.Job.Reason, Created: w.line.Now().UTC(), Run: w.run, Supersedes: s.Job.Supersedes,
-		Parent: s.Job.Parent, Cause: w.line.Cause,
+		Parent: s.Job.Parent, Cause: w.line.Cause, Rebased: s.Job.Rebase,
 		Artifact: s.Artifact, Lock: s.Lock, Controls: s.Controls, Tests: s.Results,
 		Signatures: s.Signatures, Steps: w.times, Inputs: s.Inputs,
 		Compliance: s.Proven.Compliance, Scan: s.Scanned.Scan, Decision: s.Decision, Documents: s.Documents(),

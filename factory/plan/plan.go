@@ -131,6 +131,8 @@ func decide(job *factory.Job, i Input, now time.Time, maxAge time.Duration, forc
 		job.Reason = fmt.Sprintf("the exemption of control %s has ended", ended)
 	case i.Last.Source.Dirty && !i.Source.Dirty:
 		job.Reason = "its inputs are committed now"
+	case due && i.Last.Rebased != nil:
+		job.Reason = fmt.Sprintf("nothing changed, but %s is %s old and was rebased: a build of its own is due after %s%s", i.Last.Tag, days(age), days(maxAge), failedBefore(i))
 	case due:
 		job.Refresh = i.Last.Digest
 		job.Reason = fmt.Sprintf("nothing changed, but %s is %s old and a refresh is due after %s%s", i.Last.Tag, days(age), days(maxAge), failedBefore(i))

@@ -101,6 +101,7 @@ type pull struct {
 	got     int64
 	told    int64
 	refused error // by the receiver
+	quiet   bool  // tells nobody how far it is
 }
 
 func (p *pull) run(ctx context.Context) error {
@@ -172,5 +173,8 @@ func (p *pull) Write(b []byte) (int, error) {
 
 func (p *pull) tell() {
 	p.told = p.got
+	if p.quiet {
+		return
+	}
 	p.session.client.Events.Emit(factory.Event{Kind: factory.Advanced, Message: "pull " + p.ref, Current: p.got, Total: p.layer.Size, Unit: "bytes"})
 }

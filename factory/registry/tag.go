@@ -15,11 +15,16 @@ import (
 //
 // Registries have no compare-and-set: between two factories that tag at once only the run's lease decides.
 func (c *Client) Tag(ctx context.Context, repository string, d factory.Digest, tag factory.Tag) error {
+	return c.TagAs(ctx, repository, d, tag.String())
+}
+
+// TagAs is Tag for a tag of any grammar. It never moves one either.
+func (c *Client) TagAs(ctx context.Context, repository string, d factory.Digest, tag string) error {
 	s, err := c.open(repository, transport.PushScope)
 	if err != nil {
 		return err
 	}
-	switch held, _, err := s.get(ctx, tag.String()); {
+	switch held, _, err := s.get(ctx, tag); {
 	case err == nil:
 		return s.agree(tag, factory.DigestOf(held), d)
 	case !errors.Is(err, factory.ErrNotFound):
@@ -29,17 +34,17 @@ func (c *Client) Tag(ctx context.Context, repository string, d factory.Digest, t
 	if err != nil {
 		return err
 	}
-	if err := s.put(ctx, tag.String(), mediaType, body); err != nil {
+	if err := s.put(ctx, tag, mediaType, body); err != nil {
 		return err
 	}
-	held, _, err := s.get(ctx, tag.String())
+	held, _, err := s.get(ctx, tag)
 	if err != nil {
 		return err
 	}
 	return s.agree(tag, factory.DigestOf(held), d)
 }
 
-func (s *session) agree(tag factory.Tag, held, want factory.Digest) error {
+func (s *session) agree(tag string, held, want factory.Digest) error {
 	if held == want {
 		return nil
 	}

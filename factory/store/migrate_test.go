@@ -171,6 +171,7 @@ func TestScansOfTheSecondSchema(t *testing.T) {
 		execute(t, driver, url, "ALTER TABLE runs DROP COLUMN env")
 		execute(t, driver, url, "ALTER TABLE releases DROP COLUMN parent")
 		execute(t, driver, url, "ALTER TABLE releases DROP COLUMN cause")
+		execute(t, driver, url, "ALTER TABLE releases DROP COLUMN rebased")
 		execute(t, driver, url, "ALTER TABLE jobs DROP COLUMN basis")
 		execute(t, driver, url, "DROP TABLE triggers")
 		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id >= 3")

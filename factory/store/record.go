@@ -27,7 +27,7 @@ type releaseRow struct {
 	Content    string
 	Inputs     *string
 
-	Parent, Source, Artifact, Lock, Controls, Tests, Signatures, Steps, Compliance, Scan, Decision string // JSON
+	Parent, Rebased, Source, Artifact, Lock, Controls, Tests, Signatures, Steps, Compliance, Scan, Decision string // JSON
 }
 
 // encode makes the rows of r.
@@ -108,7 +108,7 @@ func content(r factory.Release) (string, error) {
 
 // parts pairs the columns that are JSON with the fields of r that they hold.
 func (row *releaseRow) parts(r *factory.Release) map[*string]any {
-	return map[*string]any{&row.Parent: &r.Parent, &row.Source: &r.Source, &row.Artifact: &r.Artifact, &row.Lock: &r.Lock, &row.Controls: &r.Controls,
+	return map[*string]any{&row.Parent: &r.Parent, &row.Rebased: &r.Rebased, &row.Source: &r.Source, &row.Artifact: &r.Artifact, &row.Lock: &r.Lock, &row.Controls: &r.Controls,
 		&row.Tests: &r.Tests, &row.Signatures: &r.Signatures, &row.Steps: &r.Steps,
 		&row.Compliance: &r.Compliance, &row.Scan: &r.Scan, &row.Decision: &r.Decision}
 }

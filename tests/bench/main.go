@@ -60,7 +60,7 @@ func bench(ctx context.Context, base string, rounds int) (met bool, err error) {
 	before := load()
 	var rows []row
 	// The nights come first: they lock anew, so that the packages compared later are the archives' present ones.
-	for _, measure := range []func(context.Context) ([]row, error){b.nights, b.scans, b.discovery, b.triggers, b.rootfs, b.plans} {
+	for _, measure := range []func(context.Context) ([]row, error){b.nights, b.scans, b.discovery, b.triggers, b.rootfs, b.plans, b.rebases} {
 		more, err := measure(ctx)
 		if err != nil {
 			return false, err

@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 }
 
 // thinking packages decide; they touch neither network nor clock nor programs. Definition is the one that reads files.
-var thinking = []string{"factory/adoption", "factory/definition", "factory/dispatch", "factory/gate", "factory/graph", "factory/pipeline", "factory/plan", "factory/progress"}
+var thinking = []string{"factory/adoption", "factory/definition", "factory/dispatch", "factory/gate", "factory/graph", "factory/pipeline", "factory/plan", "factory/progress", "factory/rebase"}
 
 // tools are what an adapter may use beside its own technology.
 var tools = []string{"factory", "factory/proc"}

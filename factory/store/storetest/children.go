@@ -33,12 +33,27 @@ func children(t *testing.T, s *store.Store) {
 	if got, err := s.Release(ctx, parent.ID); err != nil || got.Parent != nil || got.Cause != "" {
 		t.Errorf("parent %+v, cause %q, %v", got.Parent, got.Cause, err)
 	}
+	rebasedRelease(t, s)
 	other := child
 	other.Cause = "another"
 	refused(t, Add(ctx, s, other), factory.ErrConflict, "other content")
 	other = child
 	other.Parent = nil
 	refused(t, Add(ctx, s, other), factory.ErrConflict, "other content")
+}
+
+// rebasedRelease: how a release came to be that was not built is part of it.
+func rebasedRelease(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	r := Child("debian-12-rebased", 2)
+	r.Rebased = &factory.Rebase{Before: *r.Parent, From: *r.Parent, Onto: *r.Parent, Checks: []factory.RebaseCheck{{Rule: "layers", OK: true, Text: "they are"}}, Carried: []string{"tests"}}
+	add(t, s, r)
+	add(t, s, r)
+	if got, err := s.Release(ctx, r.ID); err != nil || !reflect.DeepEqual(got.Rebased, r.Rebased) {
+		t.Errorf("%+v, %v", got.Rebased, err)
+	}
+	r.Rebased = nil
+	refused(t, Add(ctx, s, r), factory.ErrConflict, "other content")
 }
 
 // Child returns a release that is built on the first one of debian-12, and that a trigger led to.
