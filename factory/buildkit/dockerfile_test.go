@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -82,5 +84,51 @@ func TestConfigOfDockerfile(t *testing.T) {
 		if _, err := configured(own, bad[0], bad[1]); err == nil {
 			t.Error("no JSON is accepted")
 		}
+	}
+}
+
+// What the frontend works on is the file, its context and the base, and a result may be made of nothing else.
+func TestDockerfileInputs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.inputs["baseimages/python/files/conf/app"] = "a=1\n"
+	w.inputs["baseimages/python/Dockerfile"] = "FROM debian-12\n"
+	w.ready(t)
+	k, err := w.client.child(batch{Locked: w.locked, platform: amd64, packages: w.locked.Lock.Platforms[0].Packages, toolbox: llb.Scratch()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, err := k.inputs(t.Context(), k.base, k.context["Dockerfile"].Data)
+	if err != nil || len(inputs) != 3 {
+		t.Fatal(len(inputs), err)
+	}
+	copied := false
+	for _, raw := range inputs["context"].Def {
+		var op pb.Op
+		if err := op.UnmarshalVT(raw); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range op.GetFile().GetActions() {
+			if m := a.GetMkfile(); m != nil {
+				copied = m.Path == "/conf/app" && string(m.Data) == "a=1\n"
+			}
+		}
+	}
+	if !copied {
+		t.Error("the context lacks the file")
+	}
+	at := factory.Position{File: "Dockerfile"}
+	made := k.base.File(llb.Mkfile("/x", 0o644, nil))
+	if err := k.nothingElse(t.Context(), k.base, made, at); err != nil {
+		t.Error(err)
+	}
+	made = made.File(llb.Copy(llb.Image("registry.example.com/other"), "/", "/other"))
+	if err := k.nothingElse(t.Context(), k.base, made, at); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "registry.example.com/other") {
+		t.Error(err)
+	}
+	w.client.Addr = "unix:///nowhere/buildkitd.sock"
+	w.locked.Job.Image.Dockerfile = "Dockerfile"
+	if _, _, err := w.describe(t); !errors.Is(err, factory.ErrUnavailable) {
+		t.Error(err)
 	}
 }

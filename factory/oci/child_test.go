@@ -260,3 +260,32 @@ func TestParentEntries(t *testing.T) {
 		}
 	}
 }
+
+func TestLayersAreCopiedBetweenFilesystems(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := makeLayout(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x")
+	if err := os.WriteFile(file, []byte("layer"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := factory.DigestOf([]byte("layer"))
+	if err := b.copy(file, want); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(string(b), want.Hex())); err != nil || string(got) != "layer" {
+		t.Errorf("%q %v", got, err)
+	}
+	if err := b.copy(file, factory.DigestOf(nil)); !errors.Is(err, factory.ErrUnverified) {
+		t.Error(err)
+	}
+	if err := (&parentImage{layers: []layerBlob{{Layer: factory.Layer{Digest: want}}}}).lend(dir, b); err != nil {
+		t.Errorf("a blob that is there: %v", err)
+	}
+	if err := (&parentImage{layers: []layerBlob{{Layer: factory.Layer{Digest: factory.DigestOf(nil)}}}}).lend(t.TempDir(), b); !errors.Is(err, factory.ErrUnavailable) {
+		t.Error(err)
+	}
+}
