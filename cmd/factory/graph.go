@@ -32,6 +32,7 @@ gone, never, ok.
 	}
 	c.Flags().StringVar(&o.SVG, "svg", "", "write a picture to this file; - is stdout")
 	c.Flags().BoolVar(&o.DOT, "dot", false, "print the graph in Graphviz' language")
+	c.Flags().BoolVar(&o.Outside, "outside", false, "show who builds on them elsewhere too: dependents, and what factory dependents discover has seen")
 	c.Flags().BoolVar(&o.Gate, "gate", false, "have the gate judge what is in force too, which takes longer")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		if err := o.check(c.JSON); err != nil {
@@ -56,9 +57,10 @@ gone, never, ok.
 
 // graphOptions say what is to be in the graph, and in which form it is wanted.
 type graphOptions struct {
-	SVG  string
-	DOT  bool
-	Gate bool
+	SVG     string
+	DOT     bool
+	Outside bool
+	Gate    bool
 }
 
 func (o graphOptions) check(asJSON bool) error {
@@ -80,7 +82,7 @@ func (c *command) graph(ctx context.Context, image string, o graphOptions) (grap
 	if problems != nil && len(set.Images)+len(set.Broken) == 0 {
 		return graph.Graph{}, problems
 	}
-	in, err := c.graphInput(ctx, set, o.Gate)
+	in, err := c.graphInput(ctx, set, o)
 	if err != nil {
 		return graph.Graph{}, err
 	}

@@ -16,9 +16,9 @@ import (
 const runsToDraw = 30
 
 // graphInput is what is known of each image: its releases, what is in force, and what the last run did with it.
-// With gated the gate judges what is in force, as in the morning view.
-func (c *command) graphInput(ctx context.Context, set definition.Set, gated bool) (graph.Input, error) {
-	in := graph.Input{At: c.w.Now().UTC(), MaxAge: c.cfg.MaxAge, Images: set.Images, Broken: set.Broken, Facts: map[string]graph.Facts{}}
+func (c *command) graphInput(ctx context.Context, set definition.Set, o graphOptions) (graph.Input, error) {
+	in := graph.Input{At: c.w.Now().UTC(), MaxAge: c.cfg.MaxAge, Images: set.Images, Broken: set.Broken, Behind: set.Behind, Facts: map[string]graph.Facts{},
+		Outside: o.Outside, Dependents: set.Dependents}
 	db, err := c.store(ctx)
 	if err != nil {
 		return in, err
@@ -33,7 +33,7 @@ func (c *command) graphInput(ctx context.Context, set definition.Set, gated bool
 			in.Facts[r.Image] = f
 		}
 	}
-	if gated {
+	if o.Gate {
 		err = c.judged(ctx, set, &in)
 	} else {
 		err = c.inForce(ctx, db, heads, &in)
@@ -46,7 +46,8 @@ func (c *command) graphInput(ctx context.Context, set definition.Set, gated bool
 		return in, err
 	}
 	lastLooks(&in, runs)
-	return in, nil
+	in.Observed, err = db.Observed(ctx, store.ObservedQuery{})
+	return in, err
 }
 
 // inForce notes what is in force, and since when there is a fix that it lacks.

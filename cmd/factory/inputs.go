@@ -94,14 +94,17 @@ func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, er
 	return sourceIn(ctx, a.git(), img)
 }
 
-// foresee finds out the sources of all images in one go, as far as that is possible, until the function that it returns is called: git
-// is slow to ask a thousand times.
-func (a *app) foresee(ctx context.Context, set definition.Set) (forget func()) {
+// foresee finds out the sources of the named images in one go, as far as that is possible, until the function that it returns is called:
+// git is slow to ask a thousand times.
+func (a *app) foresee(ctx context.Context, set definition.Set, names []string) (forget func()) {
 	asked := map[string][]string{}
-	for _, img := range set.Images {
-		asked[img.Name] = img.Inputs
+	var images []factory.Image
+	for _, name := range names {
+		if img, err := set.Image(name); err == nil {
+			asked[name], images = img.Inputs, append(images, img)
+		}
 	}
-	sums := definition.Sums(a.cfg.Dir, set.Images) // before git is asked: what is edited after that makes it dirty, never clean
+	sums := definition.Sums(a.cfg.Dir, images) // before git is asked: what is edited after that makes it dirty, never clean
 	a.foreseen = a.git().Settled(ctx, asked)
 	for name, s := range a.foreseen {
 		if s.Inputs = sums[name]; s.Inputs == "" {

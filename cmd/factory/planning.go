@@ -56,7 +56,7 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 		return none, err
 	}
 	p := planned{rules: plan.Rules{Now: c.w.Now(), MaxAge: c.cfg.MaxAge, Env: c.cfg.Env, Force: o.Images}, inputs: map[string]plan.Input{}, why: o.Why}
-	defer c.foresee(ctx, set)()
+	defer c.foresee(ctx, set, names)()
 	var in []plan.Input
 	for _, name := range names {
 		img, err := set.Image(name)

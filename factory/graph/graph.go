@@ -12,7 +12,9 @@ type Input struct {
 	// MaxAge is the age at which a release is made anew; one that is a day older still is overdue. 0 = none ever is.
 	MaxAge time.Duration
 	Images []factory.Image
-	Broken []string         // definitions that are not valid
+	Broken []string // definitions that are not valid
+	// Behind names, for those of the Broken that have no problem of their own, the parent that is broken.
+	Behind map[string]string
 	Facts  map[string]Facts // by image; those of images that nobody defines any more are drawn too
 	// Outside draws the dependents and what was observed. Without it they are counted only.
 	Outside    bool

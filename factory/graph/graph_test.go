@@ -146,11 +146,12 @@ func TestStates(t *testing.T) {
 func TestBrokenAndGone(t *testing.T) {
 	t.Parallel()
 	base := released("debian-12", hour, nil)
-	g := graph.Make(graph.Input{At: now, Images: []factory.Image{image("debian-12", ""), image("orphan", "nobody")}, Broken: []string{"app", "fresh"}, Facts: map[string]graph.Facts{
+	g := graph.Make(graph.Input{At: now, Images: []factory.Image{image("debian-12", ""), image("orphan", "nobody")}, Broken: []string{"app", "fresh", "web"}, Behind: map[string]string{"web": "app"}, Facts: map[string]graph.Facts{
 		"debian-12": {Newest: base}, "app": {Newest: released("app", hour, base)}, "retired": {Newest: released("retired", hour, base)}}})
-	want := `debian 12|||||5 images, packages from debian, debian-security
+	want := `debian 12|||||6 images, packages from debian, debian-security
 ├─ debian-12|20261123-1a2b3c4d-dev|1 h|||ok
 │  ├─ app|20261123-1a2b3c4d-dev|1 h|||broken: its definition is not valid: factory check
+│  │  └─ web|||||broken: the definition of app, which it is built on, is not valid; never: no release yet
 │  └─ retired|20261123-1a2b3c4d-dev|1 h|||gone: nobody defines it any more
 └─ nobody|||||broken: nobody defines it, and orphan is built on it; never: no release yet
    └─ orphan|||||never: no release yet

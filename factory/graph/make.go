@@ -67,7 +67,12 @@ func (b *builder) define() {
 		b.leftOut = append(b.leftOut, fmt.Sprintf("what is never published (%s)", some(tools)))
 	}
 	for _, name := range b.in.Broken {
-		b.add(name, Image, name).mark(Broken, "its definition is not valid: factory check")
+		n := b.add(name, Image, name)
+		if n.from = b.in.Behind[name]; n.from != "" {
+			n.mark(Broken, "the definition of %s, which it is built on, is not valid", n.from)
+			continue
+		}
+		n.mark(Broken, "its definition is not valid: factory check")
 	}
 }
 
