@@ -26,7 +26,9 @@ func write(path string) {
 	ctx := context.Background()
 	s, err := store.Open(ctx, path, store.Options{Now: time.Now})
 	if err == nil {
-		s.Follow = func(e factory.Entry) []factory.Trigger { return []factory.Trigger{{ID: "t-" + e.ID, Dependent: e.Image}} }
+		s.Follow = func(e factory.Entry) []factory.Trigger {
+			return []factory.Trigger{{ID: "t-" + e.ID, Dependent: e.Image}}
+		}
 	}
 	for n, _ := strconv.Atoi(os.Getenv("STORE_TEST_FROM")); err == nil; n++ {
 		image := fmt.Sprintf("image-%d", n)
