@@ -114,7 +114,10 @@ func (c *command) printNight(run string, out pipeline.Outcome, verdict string) e
 	} else {
 		defer fmt.Fprintln(c.w.Stderr, verdict)
 	}
-	told := c.post.told
+	var told *tally
+	if c.post != nil {
+		told = c.post.told
+	}
 	if c.JSON {
 		document := map[string]any{"run": run, "state": out.State(), "verdict": verdict, "jobs": out.Jobs}
 		if told != nil {
