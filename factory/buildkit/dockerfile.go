@@ -131,46 +131,6 @@ func (c *Client) frontend(ctx context.Context, k *child, req gateway.SolveReques
 	return err
 }
 
-// nothingElse refuses a result that is made of more than the base and the context.
-func (k *child) nothingElse(ctx context.Context, root, made llb.State, at factory.Position) error {
-	known, err := sources(ctx, root)
-	if err != nil {
-		return err
-	}
-	found, err := sources(ctx, made)
-	if err != nil {
-		return err
-	}
-	for _, s := range found {
-		if !slices.Contains(known, s) {
-			return foreign(at, s)
-		}
-	}
-	return nil
-}
-
-func sources(ctx context.Context, st llb.State) (all []string, err error) {
-	def, err := st.Marshal(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, raw := range def.Def {
-		var op pb.Op
-		if err := op.UnmarshalVT(raw); err != nil {
-			return nil, err
-		}
-		if s := op.GetSource(); s != nil {
-			all = append(all, s.Identifier)
-		}
-	}
-	return all, nil
-}
-
-func foreign(at factory.Position, what string) error {
-	return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%.200s is neither the image that this one is built on nor a file of its folder", what), Where: at,
-		Hint: "build FROM the parent alone, put files below files/, and packages into image.yaml"}
-}
-
 // checkDockerfile refuses, with its line, whatever would come from elsewhere, or would not be kept.
 func checkDockerfile(text []byte, parent string, at factory.Position) error {
 	if ref, _, loc, ok := parser.DetectSyntax(text); ok {

@@ -20,7 +20,7 @@ func TestDockerfilesThatTakeNothingFromElsewhere(t *testing.T) {
 	for _, text := range []string{
 		"FROM debian-12\nRUN true\n",
 		"FROM debian-12 AS made\nRUN echo > /x\nFROM debian-12\nCOPY --from=made /x /y\nCOPY --from=0 /x /z\nADD a b\n",
-		"FROM debian-12 AS a\nFROM a\nRUN --mount=type=cache,target=/c --mount=from=a,target=/a true\n",
+		"FROM debian-12 AS a\nFROM a\nRUN --mount=type=tmpfs,target=/c --mount=from=a,target=/a true\n",
 		"FROM scratch AS data\nCOPY x /x\nFROM debian-12\nCOPY --from=data /x /x\nEXPOSE 80\nCMD [\"x\"]\n",
 	} {
 		if err := checkDockerfile([]byte(text), "debian-12", factory.Position{File: "Dockerfile"}); err != nil {
@@ -125,6 +125,24 @@ func TestDockerfileInputs(t *testing.T) {
 	made = made.File(llb.Copy(llb.Image("registry.example.com/other"), "/", "/other"))
 	if err := k.nothingElse(t.Context(), k.base, made, at); !errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "registry.example.com/other") {
 		t.Error(err)
+	}
+	silent := llb.Network(llb.NetModeNone)
+	for what, opts := range map[string][]llb.RunOption{
+		"":           {silent, llb.AddMount("/a", k.base, llb.Readonly), llb.AddMount("/tmp", llb.Scratch(), llb.Tmpfs())},
+		"network":    {llb.Network(llb.NetModeSandbox)},
+		"privileges": {silent, llb.Security(llb.SecurityModeInsecure)},
+		"a cache":    {silent, llb.AddMount("/c", llb.Scratch(), llb.AsPersistentCacheDir("c", llb.CacheMountShared))},
+		"a secret":   {silent, llb.AddSecret("/key", llb.SecretID("key"))},
+		"a secret ":  {silent, llb.AddSecret("KEY", llb.SecretID("key"), llb.SecretAsEnv(true))},
+		" a secret":  {silent, llb.AddSSHSocket()},
+	} {
+		made := k.base.Run(append(opts, llb.Shlex("true"))...).Root()
+		if err := k.nothingElse(t.Context(), k.base, made, at); what == "" && err != nil || what != "" && (!errors.Is(err, factory.ErrInvalid) || !strings.Contains(err.Error(), "RUN with "+strings.TrimSpace(what)+" is not possible")) {
+			t.Errorf("%q: %v", what, err)
+		}
+		if err := k.nothingElse(t.Context(), made, made, at); err != nil {
+			t.Errorf("%q is refused where it is the base's: %v", what, err)
+		}
 	}
 	w.client.Addr = "unix:///nowhere/buildkitd.sock"
 	w.locked.Job.Image.Dockerfile = "Dockerfile"
