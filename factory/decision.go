@@ -91,8 +91,12 @@ type Evidence struct {
 	Revoked    string           `json:"revoked,omitempty"`
 	// Own are the packages that a child has beyond its parent's: a waiver that it inherited covers nothing of them.
 	Own []string `json:"own,omitempty"`
-	// Base is what speaks against the release that a child is built on, for a warning; empty = nothing.
+	// Parent is the release that a child is built on; nil = it has none.
+	Parent *Base `json:"parent,omitempty"`
+	// Base is what speaks against that release, for a warning; empty = nothing.
 	Base string `json:"base,omitempty"`
+	// BaseRevoked is why that release was revoked; empty = it was not.
+	BaseRevoked string `json:"baseRevoked,omitempty"`
 	// Carried says, a sentence each, which of this is about other images: of a rebase, that nothing was tested or evaluated anew.
 	Carried []string  `json:"carried,omitempty"`
 	At      time.Time `json:"at"` // the instant that is decided about

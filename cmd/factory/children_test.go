@@ -313,7 +313,7 @@ func TestLockedAnew(t *testing.T) {
 	}
 }
 
-// A base that is not where its child goes, or that is revoked, is a warning of the gate.
+// A base that is not where its child goes is a warning of the gate; one that is revoked blocks, and nothing is built on it.
 func TestBeneath(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -327,7 +327,7 @@ func TestBeneath(t *testing.T) {
 		must(t, err)
 		for _, reason := range s.Decision.Reasons {
 			if reason.Rule == "base" {
-				if reason.Blocks || reason.Subject != "debian-12" {
+				if reason.Blocks != strings.Contains(reason.Text, "revoked") || reason.Subject != "debian-12" {
 					t.Errorf("%+v", reason)
 				}
 				return reason.Text
@@ -348,10 +348,18 @@ func TestBeneath(t *testing.T) {
 	must(t, err)
 	must(t, db.Revoke(t.Context(), factory.Entry{ID: "e1", Release: parent.ID, Image: parent.Image, Repository: parent.Repository, Digest: parent.Digest, Env: parent.Tag.Env, Tag: parent.Tag,
 		At: d.Now(), By: "me", Reason: "it is bad", Revoked: true}))
-	if got := said(app, factory.Dev); !strings.HasSuffix(got, "which is revoked: it is bad") {
-		t.Error(got)
+	if got, want := said(app, factory.Dev), "it is built on a release that was revoked: debian-12 "+parent.Tag.String()+" ("+parent.Digest.Short()+"): it is bad"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
-	app.Parent.Release = "nobody"
+	judged, _, err := gating{c}.Decide(t.Context(), factory.Evidence{Image: d.image(t, "debian-12-app"), Env: factory.Dev, Digest: app.Digest, Parent: baseOf(parent), At: d.Now()})
+	if must(t, err); !slices.ContainsFunc(judged.Blocking(), func(r factory.Reason) bool { return r.Rule == "base" }) {
+		t.Errorf("what was revoked after the run began is published: %+v", judged.Reasons)
+	}
+	_, err = resolver{c.app}.Resolve(t.Context(), factory.Job{Image: d.image(t, "debian-12-app"), Parent: baseOf(parent)})
+	if !errors.Is(err, factory.ErrBlocked) || !strings.Contains(err.Error(), "which debian-12-app would be built on, is revoked: it is bad") {
+		t.Error(err)
+	}
+	app.Parent.Release, app.Parent.Digest = "nobody", factory.DigestOf(nil)
 	if got := said(app, factory.Dev); !strings.HasSuffix(got, "which this database does not know") {
 		t.Error(got)
 	}

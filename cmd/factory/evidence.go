@@ -55,6 +55,10 @@ func (g gating) Decide(ctx context.Context, e factory.Evidence) (factory.Decisio
 	if revoked != nil {
 		e.Revoked = revoked.Reason
 	}
+	// What it is built on may have been revoked since the run began.
+	if _, err := g.c.beneath(ctx, &e); err != nil {
+		return factory.Decision{}, nil, err
+	}
 	decision := gate.Decide(policies[e.Env], e)
 	vex, err := g.c.vex(ctx, e, decision)
 	if err != nil {
@@ -131,12 +135,16 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 		}
 	}
 	s.Evidence = factory.Evidence{Image: img, Env: env, Digest: r.Digest, Source: r.Source, Tests: r.Tests, Controls: r.Controls,
-		Compliance: r.Compliance, Scan: s.Scan, At: c.w.Now().UTC()}
+		Compliance: r.Compliance, Scan: s.Scan, Parent: r.Parent, At: c.w.Now().UTC()}
 	if revoked != nil {
 		s.Evidence.Revoked = revoked.Reason
 	}
-	if s.Evidence.Own, s.Evidence.Base, err = c.beneath(ctx, r, env); err != nil {
+	parent, err := c.beneath(ctx, &s.Evidence)
+	if err != nil {
 		return s, err
+	}
+	if parent != nil {
+		s.Evidence.Own = r.Lock.Beyond(parent.Lock)
 	}
 	if r.Rebased != nil {
 		s.Evidence.Carried = r.Rebased.Carried

@@ -49,6 +49,12 @@ func (a *app) onParent(ctx context.Context, job factory.Job, lock factory.Lock) 
 	if err != nil {
 		return nil, fmt.Errorf("parent of %s: %w", img.Name, err)
 	}
+	if revoked, err := db.Revoked(ctx, r.Repository, r.Digest); err != nil {
+		return nil, err
+	} else if revoked != nil {
+		return nil, &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s, which %s would be built on, is revoked: %s", r.Tagged(), img.Name, revoked.Reason),
+			Hint: fmt.Sprintf("make its successor first: factory build --lock %s %s", img.From, img.Name)}
+	}
 	if pin, err := r.Lock.Pin(); err != nil || pin != *lock.Parent {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s was released from another lock than %s was locked with", job.Parent.Ref(), img.Name), Cause: err,
 			Hint: fmt.Sprintf("factory build %s %s", img.From, img.Name)}
@@ -79,35 +85,35 @@ func baseOf(r factory.Release) *factory.Base {
 	return &factory.Base{Image: r.Image, Release: r.ID, Repository: r.Repository, Digest: r.Digest, Tag: r.Tag}
 }
 
-// beneath is what the gate has to know about the release that another one is built on: which packages that one adds, and what speaks
-// against the base in an environment.
-func (c *command) beneath(ctx context.Context, r factory.Release, env factory.Env) (own []string, against string, err error) {
-	if r.Parent == nil {
-		return nil, "", nil
+// beneath adds to evidence what the gate has to know about the release that the image is built on, and returns that one; nil when there
+// is none, or none that is known.
+func (c *command) beneath(ctx context.Context, e *factory.Evidence) (*factory.Release, error) {
+	if e.Parent == nil {
+		return nil, nil
 	}
 	db, err := c.store(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	name := fmt.Sprintf("%s %s (%s)", r.Parent.Image, r.Parent.Tag, r.Parent.Digest.Short())
-	parent, err := db.Release(ctx, r.Parent.Release)
-	switch {
-	case errors.Is(err, factory.ErrNotFound):
-		return nil, "it is built on " + name + ", which this database does not know", nil
-	case err != nil:
-		return nil, "", err
-	}
-	own = r.Lock.Beyond(parent.Lock)
-	revoked, err := db.Revoked(ctx, parent.Repository, parent.Digest)
+	name := fmt.Sprintf("%s %s (%s)", e.Parent.Image, e.Parent.Tag, e.Parent.Digest.Short())
+	revoked, err := db.Revoked(ctx, e.Parent.Repository, e.Parent.Digest)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if revoked != nil {
-		return own, "it is built on " + name + ", which is revoked: " + revoked.Reason, nil
+		e.BaseRevoked = fmt.Sprintf("%s: %s", name, revoked.Reason)
+	}
+	parent, err := db.Release(ctx, e.Parent.Release)
+	switch {
+	case errors.Is(err, factory.ErrNotFound):
+		e.Base = "it is built on " + name + ", which this database does not know"
+		return nil, nil
+	case err != nil || revoked != nil:
+		return &parent, err
 	}
 	entries, err := db.Ledger(ctx, store.LedgerQuery{Image: parent.Image, Digest: parent.Digest})
-	if err == nil && !slices.ContainsFunc(entries, func(e factory.Entry) bool { return e.Env == env && !e.Revoked }) {
-		against = fmt.Sprintf("its base %s is not in %s; promote that first", name, env)
+	if err == nil && !slices.ContainsFunc(entries, func(l factory.Entry) bool { return l.Env == e.Env && !l.Revoked }) {
+		e.Base = fmt.Sprintf("its base %s is not in %s; promote that first", name, e.Env)
 	}
-	return own, against, err
+	return &parent, err
 }

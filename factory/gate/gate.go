@@ -54,9 +54,7 @@ func Decide(p factory.Policy, e factory.Evidence) factory.Decision {
 	c.checkDatabase()
 	c.checkSource()
 	c.checkEndOfLife()
-	if base := c.evidence.Base; base != "" {
-		c.add(factory.Reason{Rule: ruleBase, Subject: c.evidence.Image.From, Text: base})
-	}
+	c.checkBase()
 	c.tellWaivers()
 	c.tellCarried()
 	slices.SortStableFunc(c.decision.Reasons, compareReasons)
@@ -139,6 +137,20 @@ func (c *decider) checkRevoked() {
 			Rule: ruleRevoked, Subject: c.evidence.Digest.Short(), Blocks: true, Text: "this digest was revoked: " + why,
 			Hint: "a revocation is for ever; build a new release: factory build --lock " + c.evidence.Image.Name,
 		})
+	}
+}
+
+// checkBase looks at the release that a child is built on. What nobody may use is in the child too.
+func (c *decider) checkBase() {
+	e := c.evidence
+	if e.BaseRevoked != "" {
+		c.add(factory.Reason{
+			Rule: ruleBase, Subject: e.Image.From, Blocks: true, Text: "it is built on a release that was revoked: " + e.BaseRevoked,
+			Hint: fmt.Sprintf("build both anew: factory build --lock %s %s", e.Image.From, e.Image.Name),
+		})
+	}
+	if e.Base != "" {
+		c.add(factory.Reason{Rule: ruleBase, Subject: e.Image.From, Text: e.Base})
 	}
 }
 
