@@ -175,8 +175,24 @@ func TestCarry(t *testing.T) {
 	base.Evaluations = base.Evaluations[:1]
 	image := made(factory.RulePass, factory.RuleError)
 	got := Carry(image, base, "image", "base")
-	if r := got.Evaluations[0].Rules; r[0].Result != factory.RuleFail || r[1].Result != factory.RuleError || got.Evaluations[1].Rules[0].Result != factory.RulePass ||
+	if r := got.Evaluations[0].Rules; r[0].Result != factory.RuleFail || r[1].Result != factory.RuleError || got.Evaluations[1].Rules[0].Result != factory.RuleUnknown ||
 		!strings.Contains(got.Carried, "not evaluated in this image") || image.Evaluations[0].Rules[0].Result != factory.RulePass {
+		t.Errorf("%+v", got)
+	}
+	base.Evaluations[0].Rules = []factory.RuleOutcome{{Rule: "0", Result: factory.RulePass}, {Rule: "b", Result: factory.RulePass}, {Rule: "c", Result: factory.RuleFail}}
+	base.ContentDigest, base.Content = factory.DigestOf(nil), "Guide 2"
+	got = Carry(image, base, "image", "base")
+	var rules []string
+	for _, r := range got.Evaluations[0].Rules {
+		rules = append(rules, fmt.Sprint(r.Rule, " ", r.Result))
+	}
+	if strings.Join(rules, ", ") != "0 unknown, a unknown, b error, c fail" || !strings.HasSuffix(got.Carried, "with different contents: none, and Guide 2") {
+		t.Errorf("what one of them alone was looked at for: %v, %s", rules, got.Carried)
+	}
+	if got := Carry(factory.Compliance{NoContent: "there was none"}, base, "", ""); got.NoContent != "" || got.Carried == "" {
+		t.Errorf("the new base has content: %+v", got)
+	}
+	if got := Carry(factory.Compliance{NoContent: "there is none"}, factory.Compliance{NoContent: "there is none"}, "", ""); got.NoContent == "" {
 		t.Errorf("%+v", got)
 	}
 	if got := Carry(factory.Compliance{}, base, "", ""); got.Carried != "" || got.Evaluations != nil {
