@@ -278,6 +278,9 @@ func TestRebaseForeignImage(t *testing.T) {
 	if code := f.run(t, "rebase", theirs, "--onto", "debian-12", "--tag", "1.4"); code == 0 || !strings.Contains(f.stderr.String(), "stands for "+string(before)+" already") {
 		t.Errorf("exit %d, %s", code, &f.stderr)
 	}
+	if code := f.run(t, "rebase", theirs, "--onto", "debian-12", "--tag", "1.4-rebased", "--to", f.registry+"/debian-12"); code != exitBlocked || !strings.Contains(f.stderr.String(), "/debian-12 is where releases of debian-12 are, and no gate judges") {
+		t.Errorf("exit %d, %s", code, &f.stderr)
+	}
 	if code := f.run(t, "rebase", theirs, "--onto", "debian-12", "--tag", "1.4-rebased", "--json"); code != 0 {
 		t.Fatalf("exit %d, %s", code, &f.stderr)
 	}

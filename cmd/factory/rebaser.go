@@ -250,6 +250,10 @@ func (s *surgery) foreign(ctx context.Context, run string, op *operation, r reba
 		return fail(errors.Join(&factory.Problem{Kind: factory.ErrInvalid, What: op.ref + " is not ours, so its rebased image needs a new tag of its own",
 			Hint: "--tag TAG; no tag that exists is moved. --to REPOSITORY writes elsewhere"}, err))
 	}
+	if i := slices.IndexFunc(s.set.Images, func(img factory.Image) bool { return s.c.repository(img.Name) == target.Repository }); i >= 0 {
+		return fail(&factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s is where releases of %s are, and no gate judges an image that is not ours", target.Repository, s.set.Images[i].Name),
+			Hint: "write it elsewhere: --to REPOSITORY"})
+	}
 	notes := map[string]string{oci.AnnotationBaseName: s.onto.Tagged(), oci.AnnotationBaseDigest: string(s.onto.Digest)}
 	artifact, err := s.swap(ctx, op, notes)
 	if err != nil {
