@@ -27,7 +27,7 @@ const (
 )
 
 // ContentSchema is the version of what Content returns; who keeps it keeps that too.
-const ContentSchema = 1
+const ContentSchema = 2
 
 // Content reads a compressed layer and returns what it holds, with the needs of every program and library in it, and with the bytes
 // of the files that keep names. Names that leave the root, hard links to nothing, and streams that are too long are ErrInvalid. A
@@ -109,11 +109,15 @@ func (r *contentReader) all() error {
 		if err != nil {
 			return err
 		}
-		if at, twice := r.seen[f.Path]; twice {
+		key := f.Path
+		if f.Kind == factory.Whiteout {
+			key = "\x00" + key // what it takes away lies below; the layer may have another in its place
+		}
+		if at, twice := r.seen[key]; twice {
 			r.files[at] = f
 			continue
 		}
-		r.seen[f.Path] = len(r.files)
+		r.seen[key] = len(r.files)
 		r.files = append(r.files, f)
 	}
 }

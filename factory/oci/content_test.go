@@ -98,6 +98,25 @@ func TestContent(t *testing.T) {
 	}
 }
 
+// A layer may take a path away from those below and have another one in its place, in whatever order it says so.
+func TestContentWithSomethingInThePlaceOfAnother(t *testing.T) {
+	t.Parallel()
+	folder := tar.Header{Name: "usr/swap/", Typeflag: tar.TypeDir, Mode: 0o755}
+	for _, b := range [][]byte{tarOf(t, regular("usr/.wh.swap", ""), folder), tarOf(t, folder, regular("usr/.wh.swap", ""))} {
+		got, err := Content(t.Context(), "sha256:1", bytes.NewReader(b), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds := map[factory.FileKind]bool{}
+		for _, f := range got.Files {
+			kinds[f.Kind] = f.Path == "usr/swap"
+		}
+		if len(got.Files) != 2 || !kinds[factory.Whiteout] || !kinds[factory.Directory] {
+			t.Errorf("%+v", got.Files)
+		}
+	}
+}
+
 func TestContentRefuses(t *testing.T) {
 	t.Parallel()
 	for name, b := range map[string][]byte{

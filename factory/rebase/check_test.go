@@ -151,6 +151,17 @@ func TestCheck(t *testing.T) {
 		{"takes a file away", func() Platform { return platform(gone("etc/libc.conf")) }, []string{"files: it takes /etc/libc.conf away"}},
 		{"takes a folder away", func() Platform { return platform(gone("etc")) }, []string{"files: it takes /etc away, where the bases differ: /etc/libc.conf"}},
 		{"empties a folder", func() Platform { return platform(dir("etc"), emptied("etc")) }, []string{"files: it empties /etc, where the bases differ"}},
+		{"takes a folder away and brings it back", func() Platform { return platform(gone("etc"), dir("etc")) }, []string{"files: its own layers together hide /etc/libc.conf, where the bases differ"}},
+		{"takes a folder away, and a layer above brings it back", func() Platform {
+			p := platform(gone("etc"))
+			p.Own = append(p.Own, layer(dir("etc")))
+			return p
+		}, []string{"files: its own layers together hide /etc/libc.conf, where the bases differ"}},
+		{"a file for a folder, and a layer above brings that back", func() Platform {
+			p := platform(file("etc", "x"))
+			p.Own = append(p.Own, layer(dir("etc")))
+			return p
+		}, []string{"files: its own layers together hide /etc/libc.conf, where the bases differ"}},
 		{"a link for a folder", func() Platform { return platform(link("etc", "srv")) }, []string{"files: it has a symlink in the place of /etc"}},
 		{"takes away what is gone", func() Platform {
 			p := platform(gone("etc/libc.conf"))

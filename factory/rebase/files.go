@@ -16,8 +16,11 @@ func (j *judge) files() {
 	for _, p := range changed {
 		own, touched := j.own[p]
 		if !touched {
-			if why := j.hides(p); why != "" {
+			switch why := j.hides(p); {
+			case why != "":
 				wrong = append(wrong, why)
+			case !same(j.after[p], j.new[p]): // one layer took away what lies above it, and another one brought that back
+				wrong = append(wrong, fmt.Sprintf("its own layers together hide /%s, where the bases differ", p))
 			}
 			continue
 		}
