@@ -91,8 +91,8 @@ func looks(runs []factory.Run, now time.Time, counts func(image string, of facto
 		for _, j := range r.Jobs {
 			l := all[j.Image]
 			switch {
-			case !l.well.IsZero() || j.Action == factory.Skip || !counts(j.Image, r.Env):
-			case j.Error != "" || j.Action == factory.Fail:
+			case !l.well.IsZero() || j.Action == factory.Skip || j.Action == factory.Yield || !counts(j.Image, r.Env):
+			case j.Error != "" || j.Action == factory.Fail || j.Action == factory.Hold: // who is held back was not looked at
 				if l.failed == nil {
 					l.failed, l.at = &j, r.Started
 				}
@@ -131,7 +131,11 @@ func (l look) why(now time.Time) string {
 	if l.unsaid {
 		text += ", of which environment was not noted"
 	}
-	if l.failed != nil {
+	switch {
+	case l.failed == nil:
+	case l.failed.Action == factory.Hold:
+		text += fmt.Sprintf("; the newest one, %s, held it back: %s", ago(now, l.at), firstLine(l.failed.Reason))
+	default:
 		text += fmt.Sprintf("; the newest one, %s, failed: %s", ago(now, l.at), firstLine(l.failed.Error))
 	}
 	return text

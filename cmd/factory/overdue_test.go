@@ -83,6 +83,24 @@ func TestSkippedIsNotLookedAt(t *testing.T) {
 	}
 }
 
+// An image that a night held back, or left to the next one, was not looked at: a monitor must not be told that all is well.
+func TestWhoIsHeldBackWasNotLookedAt(t *testing.T) {
+	t.Parallel()
+	now := newDesk(t).Now()
+	runs := []factory.Run{
+		{Command: "nightly", Started: now, Jobs: []factory.RunJob{{Image: "a", Action: factory.Hold, Reason: "its last 2 tries failed"}, {Image: "b", Action: factory.Yield}}},
+		{Command: "nightly", Started: now.Add(-day), Jobs: []factory.RunJob{{Image: "a", Action: factory.Rebuild, Error: "no"}, {Image: "b", Action: factory.Keep}}},
+		{Command: "nightly", Started: now.Add(-3 * day), Jobs: []factory.RunJob{{Image: "a", Action: factory.Rebuild}}},
+	}
+	got := looks(runs, now, view{}.homes(factory.Dev))
+	if a, b := got["a"], got["b"]; !a.well.Equal(now.Add(-3*day)) || a.at != now || !b.well.Equal(now.Add(-day)) || b.failed != nil {
+		t.Errorf("%+v", got)
+	}
+	if why := got["a"].why(now); !strings.HasSuffix(why, "held it back: its last 2 tries failed") {
+		t.Error(why)
+	}
+}
+
 // A night counts for its own environment, and for what was promoted from there; one that did not note its environment counts for each.
 func TestNightsOfAnEnvironment(t *testing.T) {
 	t.Parallel()
