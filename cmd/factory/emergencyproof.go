@@ -97,9 +97,9 @@ func (e *emergency) mend(ctx context.Context, run string, images []string) error
 		return err
 	}
 	var errs []error
-	for name, err := range out.Errors { // what they are built on
+	for _, name := range sortedKeys(out.Errors) { // what they are built on
 		if !slices.Contains(images, name) {
-			errs = append(errs, err)
+			errs = append(errs, out.Errors[name])
 		}
 	}
 	for _, image := range parentsFirst(set, images) {
