@@ -102,6 +102,7 @@ type courier struct {
 	d    *dispatch.Dispatcher
 	wake chan struct{}
 	work sync.WaitGroup
+	stop context.CancelFunc // of what is being delivered
 	once sync.Once
 	did  dispatch.Report
 	told *tally
@@ -127,12 +128,17 @@ func (t tally) String() string {
 // startCourier begins to deliver whenever it is woken, until ctx ends or it is asked to finish.
 func (a *app) startCourier(ctx context.Context, db *store.Store) *courier {
 	c := &courier{app: a, db: db, d: a.dispatcher(db), wake: make(chan struct{}, 1)}
+	c.begin(ctx)
+	return c
+}
+
+func (c *courier) begin(ctx context.Context) {
+	ctx, c.stop = context.WithCancel(ctx)
 	c.work.Go(func() {
 		for range c.wake {
 			c.deliver(ctx)
 		}
 	})
-	return c
 }
 
 // nudge says that there may be something to deliver. Nobody waits for that.
@@ -160,19 +166,23 @@ func (c *courier) deliver(ctx context.Context) {
 }
 
 // finish delivers what is due, for a limited time, and returns what came of it all; nil when there is nothing to say. In a hurry
-// it leaves that to the next run. Finishing again says the same.
+// it leaves that to the next run, and ends what is being delivered: somebody waits for the lease. Finishing again says the same.
 func (c *courier) finish(ctx context.Context, hurry bool) *tally {
 	if c == nil {
 		return nil
 	}
 	c.once.Do(func() {
 		close(c.wake)
-		c.work.Wait()
-		if !hurry {
-			limited, cancel := context.WithTimeout(ctx, triggerBudget)
-			defer cancel()
-			c.deliver(limited)
+		limited, cancel := context.WithTimeout(ctx, triggerBudget)
+		defer cancel()
+		if hurry {
+			cancel()
 		}
+		if c.stop != nil {
+			context.AfterFunc(limited, c.stop)
+		}
+		c.work.Wait()
+		c.deliver(limited)
 		counts, err := c.db.CountTriggers(context.WithoutCancel(ctx))
 		if err != nil {
 			c.app.emit(factory.Event{Kind: factory.Warned, Message: err.Error()})
