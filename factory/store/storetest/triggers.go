@@ -122,6 +122,43 @@ func triggersAndCauses(t *testing.T, s *store.Store) {
 	same(t, "promoted", fmt.Sprint(counted(t, s, "a"), counted(t, s, "b")), "0 1")
 }
 
+// Who was told of a digest, and then of another, is told when the first one comes back: as something new.
+func triggersOfWhatComesBack(t *testing.T, s *store.Store) {
+	ctx, now := t.Context(), setClock(s)
+	followed(s, factory.Dev, "a")
+	a := devRelease("debian-12", 1)
+	keys := map[string]bool{}
+	comes := func(n int, digest factory.Release, told bool) {
+		t.Helper()
+		r := devRelease("debian-12", n)
+		r.Digest, r.Artifact.Digest, r.Documents = digest.Digest, digest.Digest, digest.Documents
+		add(t, s, r)
+		id := "t-" + r.ID + "-a"
+		got, err := s.ClaimTriggers(ctx, []string{id}, now.Now().Add(time.Minute))
+		must(t, err)
+		if told != (len(got) == 1) {
+			t.Errorf("release %d: %+v, %s", n, got, states(t, s))
+		}
+		for _, one := range got {
+			now.advance(time.Second)
+			ended := now.Now()
+			one.State, one.Ended = factory.TriggerDelivered, &ended
+			must(t, s.SettleTriggers(ctx, one))
+			if one.Ref != r.Ref() || keys[one.Key] {
+				t.Errorf("release %d: %+v", n, one)
+			}
+			keys[one.Key] = true
+		}
+	}
+	b := devRelease("debian-12", 2)
+	comes(1, a, true)
+	comes(2, b, true)
+	comes(3, a, true)
+	comes(4, a, false) // under another tag, and nothing in between
+	comes(5, b, true)
+	comes(6, a, true)
+}
+
 // counted is how many triggers of a dependent wait in staging.
 func counted(t *testing.T, s *store.Store, dependent string) (n int) {
 	t.Helper()
