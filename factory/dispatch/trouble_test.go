@@ -134,3 +134,29 @@ func TestTwoDispatchers(t *testing.T) {
 		t.Errorf("%d of 300 delivered", len(delivered))
 	}
 }
+
+// Nobody delivered for a day. The canaries are first all the same, and have their time.
+func TestCanariesThatAreToldLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for id, waits := range map[string]bool{"pr-1": true, "ci-1": false} {
+			o := newOutbox(trigger("a-rest", on("other-")), trigger(id, canary))
+			w := &watcher{teller: &teller{}, watched: 1, has: map[string]bool{}}
+			d := dispatcher(o, w)
+			time.Sleep(24 * time.Hour)
+			deliver(t, d)
+			if got := o.get("a-rest").State; w.told[0] != id || waits != (got == factory.TriggerWaiting) {
+				t.Errorf("%s: %v, the rest is %s", id, w.told, got)
+			}
+			time.Sleep(29 * time.Minute)
+			deliver(t, d)
+			if got := o.get("a-rest").State; waits != (got == factory.TriggerWaiting) {
+				t.Errorf("%s: after half an hour less one the rest is %s", id, got)
+			}
+			time.Sleep(2 * time.Minute)
+			deliver(t, d)
+			if got := o.get("a-rest").State; got != factory.TriggerDelivered {
+				t.Errorf("%s: after half an hour the rest is %s", id, got)
+			}
+		}
+	})
+}
