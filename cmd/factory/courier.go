@@ -27,6 +27,7 @@ type following struct {
 	once sync.Once
 	all  []factory.Dependent
 	err  error // what is wrong with their file, or with all of it
+	said sync.Once
 }
 
 // dependents returns those that are in order, and what keeps others from being known.
@@ -46,7 +47,12 @@ func (a *app) dependents() ([]factory.Dependent, error) {
 
 // follow says who is to be told of an entry of the ledger.
 func (a *app) follow(e factory.Entry) (all []factory.Trigger) {
-	known, _ := a.dependents()
+	known, problem := a.dependents()
+	if problem != nil { // for those nothing is written, so no later run can make up for it
+		a.following.said.Do(func() {
+			a.emit(factory.Event{Kind: factory.Warned, Image: e.Image, Message: "whoever is not in order in dependents.yaml is not told of what comes now: factory check; " + firstLine(problem.Error())})
+		})
+	}
 	for _, d := range known {
 		if d.Image == e.Image && d.Env == e.Env {
 			what := factory.DigestOf([]byte(strings.Join([]string{d.Name, string(e.Digest), string(e.Env)}, "\n")))
