@@ -170,7 +170,7 @@ func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
 	return until
 }
 
-// next is when something could be called that is not yet.
+// next is when something could be called that is not yet and will be due within Patience. A host's rate is no reason to leave it.
 func (r *round) next() (at time.Time, any bool) {
 	now := r.d.Now()
 	for _, it := range r.items {
@@ -178,6 +178,9 @@ func (r *round) next() (at time.Time, any bool) {
 			continue
 		}
 		t := r.ready(it, now)
+		if t.Sub(now) > r.d.Patience {
+			continue
+		}
 		if !it.watching() {
 			t = later(t, it.host.turn(now))
 		}
