@@ -147,6 +147,33 @@ func withdraw(ctx context.Context, tx bun.Tx, e entryRow) error {
 	return err
 }
 
+// goBack writes triggers about what is in force again now that a digest is revoked. Whoever was not told of that digest has it still.
+func (s *Store) goBack(ctx context.Context, tx bun.Tx, revoked entryRow) error {
+	var came []entryRow
+	err := tx.NewSelect().Model(&came).Where("image = ? AND NOT revoked", revoked.Image).
+		Where("digest = ? OR NOT EXISTS (SELECT 1 FROM ledger AS r WHERE r.repository = ledger.repository AND r.digest = ledger.digest AND r.revoked)", revoked.Digest).
+		Order("seq DESC").Scan(ctx)
+	if err != nil {
+		return err
+	}
+	gone, done := map[string]entryRow{}, map[string]bool{}
+	for _, e := range came {
+		if e.Repository == revoked.Repository && e.Digest == revoked.Digest {
+			gone[e.Env] = e
+			continue
+		}
+		was, left := gone[e.Env]
+		if left && !done[e.Env] {
+			e.At, e.Reason = revoked.At, was.Tag+" was revoked: "+revoked.Reason
+			if err := s.addTriggers(ctx, tx, e, ""); err != nil {
+				return err
+			}
+		}
+		done[e.Env] = true // what came before was not in force
+	}
+	return nil
+}
+
 func (row triggerRow) trigger() (factory.Trigger, error) {
 	t := factory.Trigger{ID: row.ID, Key: row.Key, Dependent: row.Dependent, Image: row.Image, Release: row.ReleaseID, Ref: row.Repository + "@" + row.Digest,
 		Env: factory.Env(row.Env), Reason: row.Reason, Urgent: row.Urgent, Canary: row.Canary, Cause: row.Cause, State: factory.TriggerState(row.State),

@@ -203,6 +203,50 @@ func triggersRevoked(t *testing.T, s *store.Store) {
 	same(t, "released again", states(t, s), before)
 }
 
+// Who was told of what is revoked is told of what is in force again; everybody else has that still.
+func triggersOfWhatIsRevoked(t *testing.T, s *store.Store) {
+	ctx, now := t.Context(), setClock(s)
+	followed(s, factory.Dev, "told", "not")
+	deliver := func(r factory.Release, dependents ...string) {
+		t.Helper()
+		var ids []string
+		for _, d := range dependents {
+			ids = append(ids, "t-"+r.ID+"-"+d)
+		}
+		got, err := s.ClaimTriggers(ctx, ids, now.Now().Add(time.Minute))
+		must(t, err)
+		for _, one := range got {
+			now.advance(time.Second)
+			ended := now.Now()
+			one.State, one.Ended = factory.TriggerDelivered, &ended
+			must(t, s.SettleTriggers(ctx, one))
+		}
+	}
+	a, b, c := devRelease("debian-12", 1), devRelease("debian-12", 2), devRelease("debian-12", 3)
+	add(t, s, a)
+	deliver(a, "told", "not")
+	add(t, s, b)
+	deliver(b, "told")
+	add(t, s, c)
+	deliver(c, "told")
+	before := states(t, s)
+	must(t, s.Revoke(ctx, revocation(b))) // it was not in force any more
+	same(t, "revoked before", states(t, s), before)
+	s.Follow = func(e factory.Entry) (all []factory.Trigger) {
+		for _, d := range []string{"told", "not"} {
+			all = append(all, factory.Trigger{ID: "back-" + d, Dependent: d, Reason: e.Reason})
+		}
+		return all
+	}
+	gone := revocation(c)
+	must(t, s.Revoke(ctx, gone))
+	must(t, s.Revoke(ctx, gone))
+	all, err := s.Triggers(ctx, store.TriggerQuery{State: factory.TriggerWaiting})
+	if err != nil || len(all) != 1 || all[0].ID != "back-told" || all[0].Ref != a.Ref() || all[0].Release != a.ID || all[0].Reason != c.Tag.String()+" was revoked: backdoor" || !all[0].Created.Equal(gone.At) {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 // A claim is one process's until it ends.
 func triggersClaimed(t *testing.T, s *store.Store) {
 	ctx, now := t.Context(), setClock(s)
