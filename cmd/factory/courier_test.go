@@ -22,8 +22,8 @@ func (e endless) OpenTriggers(context.Context) ([]factory.Trigger, error) {
 	return []factory.Trigger{{ID: "t", Dependent: "api", State: factory.TriggerWaiting}}, nil
 }
 
-func (e endless) ClaimTriggers(context.Context, []string, time.Time) ([]factory.Trigger, error) {
-	return e.OpenTriggers(nil)
+func (e endless) ClaimTriggers(ctx context.Context, _ []string, _ time.Time) ([]factory.Trigger, error) {
+	return e.OpenTriggers(ctx)
 }
 
 func (e endless) SettleTriggers(context.Context, ...factory.Trigger) error { return nil }
