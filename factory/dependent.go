@@ -51,7 +51,7 @@ type Server struct {
 	URL   string `json:"url"`
 	User  string `json:"user,omitempty"` // Jenkins
 	Token string `json:"token"`          // reference: env:NAME or file:PATH
-	// PerMinute is how many requests it gets in a minute at most; 0 means 60.
+	// PerMinute is how many tellings it gets in a minute at most, from one process; 0 means 60. A pull request takes about a dozen requests.
 	PerMinute int `json:"perMinute,omitempty"`
 }
 

@@ -27,6 +27,7 @@ type following struct {
 	once sync.Once
 	all  []factory.Dependent
 	err  error // what is wrong with their file, or with all of it
+	said sync.Once
 }
 
 // dependents returns those that are in order, and what keeps others from being known.
@@ -46,7 +47,12 @@ func (a *app) dependents() ([]factory.Dependent, error) {
 
 // follow says who is to be told of an entry of the ledger.
 func (a *app) follow(e factory.Entry) (all []factory.Trigger) {
-	known, _ := a.dependents()
+	known, problem := a.dependents()
+	if problem != nil { // for those nothing is written, so no later run can make up for it
+		a.following.said.Do(func() {
+			a.emit(factory.Event{Kind: factory.Warned, Image: e.Image, Message: "whoever is not in order in dependents.yaml is not told of what comes now: factory check; " + firstLine(problem.Error())})
+		})
+	}
 	for _, d := range known {
 		if d.Image == e.Image && d.Env == e.Env {
 			what := factory.DigestOf([]byte(strings.Join([]string{d.Name, string(e.Digest), string(e.Env)}, "\n")))
@@ -102,6 +108,7 @@ type courier struct {
 	d    *dispatch.Dispatcher
 	wake chan struct{}
 	work sync.WaitGroup
+	stop context.CancelFunc // of what is being delivered
 	once sync.Once
 	did  dispatch.Report
 	told *tally
@@ -127,12 +134,17 @@ func (t tally) String() string {
 // startCourier begins to deliver whenever it is woken, until ctx ends or it is asked to finish.
 func (a *app) startCourier(ctx context.Context, db *store.Store) *courier {
 	c := &courier{app: a, db: db, d: a.dispatcher(db), wake: make(chan struct{}, 1)}
+	c.begin(ctx)
+	return c
+}
+
+func (c *courier) begin(ctx context.Context) {
+	ctx, c.stop = context.WithCancel(ctx)
 	c.work.Go(func() {
 		for range c.wake {
 			c.deliver(ctx)
 		}
 	})
-	return c
 }
 
 // nudge says that there may be something to deliver. Nobody waits for that.
@@ -160,19 +172,23 @@ func (c *courier) deliver(ctx context.Context) {
 }
 
 // finish delivers what is due, for a limited time, and returns what came of it all; nil when there is nothing to say. In a hurry
-// it leaves that to the next run. Finishing again says the same.
+// it leaves that to the next run, and ends what is being delivered: somebody waits for the lease. Finishing again says the same.
 func (c *courier) finish(ctx context.Context, hurry bool) *tally {
 	if c == nil {
 		return nil
 	}
 	c.once.Do(func() {
 		close(c.wake)
-		c.work.Wait()
-		if !hurry {
-			limited, cancel := context.WithTimeout(ctx, triggerBudget)
-			defer cancel()
-			c.deliver(limited)
+		limited, cancel := context.WithTimeout(ctx, triggerBudget)
+		defer cancel()
+		if hurry {
+			cancel()
 		}
+		if c.stop != nil {
+			context.AfterFunc(limited, c.stop)
+		}
+		c.work.Wait()
+		c.deliver(limited)
 		counts, err := c.db.CountTriggers(context.WithoutCancel(ctx))
 		if err != nil {
 			c.app.emit(factory.Event{Kind: factory.Warned, Message: err.Error()})

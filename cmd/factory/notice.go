@@ -17,7 +17,7 @@ type telling struct {
 	client *downstream.Client
 
 	mu    sync.Mutex
-	known map[[2]string]factory.Notice // by release and environment: the same for everybody who follows
+	known map[[3]string]factory.Notice // by release, environment and when it came there: the same for everybody who follows
 }
 
 // Tell tells a trigger's dependent.
@@ -60,7 +60,7 @@ func (t *telling) message(ctx context.Context, tr factory.Trigger) (server facto
 func (t *telling) notice(ctx context.Context, tr factory.Trigger) (factory.Notice, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := [2]string{tr.Release, string(tr.Env)}
+	key := [3]string{tr.Release, string(tr.Env), tr.Created.String()}
 	if n, ok := t.known[key]; ok {
 		return n, nil
 	}
@@ -69,7 +69,7 @@ func (t *telling) notice(ctx context.Context, tr factory.Trigger) (factory.Notic
 		return n, err
 	}
 	if t.known == nil {
-		t.known = map[[2]string]factory.Notice{}
+		t.known = map[[3]string]factory.Notice{}
 	}
 	t.known[key] = n
 	return n, nil
@@ -107,7 +107,7 @@ func (t *telling) before(ctx context.Context, tr factory.Trigger) (*factory.Entr
 		case e.Revoked:
 		case same:
 			ours = true
-		case ours:
+		case ours, e.At.Before(tr.Created): // the latter when ours came back because this one was revoked
 			return &e, nil
 		}
 	}

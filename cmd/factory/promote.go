@@ -132,6 +132,9 @@ func (c *command) promote(ctx context.Context, run string, r factory.Release, en
 		}
 		return err
 	}
+	if err := c.tellNewer(ctx, r, env); err != nil {
+		return err
+	}
 	if c.JSON {
 		return c.printJSON(out)
 	}
@@ -142,6 +145,25 @@ func (c *command) promote(ctx context.Context, run string, r factory.Release, en
 	fmt.Fprintf(c.out(), "%s@%s\n", out.Ref, out.Digest)
 	fmt.Fprintf(c.w.Stderr, "%s %s %s from %s\n", r.Image, verb, "to "+string(env), r.Tagged())
 	return nil
+}
+
+// tellNewer warns when a release is no more in force in an environment that it was in before: promoting it again is no way back.
+func (c *command) tellNewer(ctx context.Context, r factory.Release, env factory.Env) error {
+	db, err := c.store(ctx)
+	if err != nil {
+		return err
+	}
+	was, err := db.Ledger(ctx, store.LedgerQuery{Image: r.Image, Env: env, Digest: r.Digest})
+	if err != nil || len(was) == 0 {
+		return err
+	}
+	standing, err := db.Standing(ctx)
+	for _, e := range standing {
+		if e.Image == r.Image && e.Env == env && e.Digest != r.Digest {
+			c.emit(factory.Event{Kind: factory.Warned, Image: r.Image, Message: fmt.Sprintf("%s came into %s later and stays in force; to go back: factory revoke %s --reason WHY", e.Tag, env, e.Tag)})
+		}
+	}
+	return err
 }
 
 // publishPromotion verifies, attests, tags and records, in this order: the tag is what consumers see, so it comes last of what is

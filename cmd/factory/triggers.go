@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/dispatch"
 	"github.com/imagefactory/imagefactory/factory/store"
 )
 
@@ -48,12 +49,33 @@ func newTriggersList(mk maker) *cobra.Command {
 		if c.JSON {
 			return c.printJSON(all)
 		}
+		if err := c.explain(ctx, db, all); err != nil {
+			return err
+		}
 		var text [][]string
 		for _, t := range all {
 			text = append(text, []string{t.ID, string(t.State), t.Dependent, t.Tag.String(), t.Image, strconv.Itoa(t.Attempts), c.when(t), cmp.Or(t.URL, t.Answer)})
 		}
 		return c.table([]string{"TRIGGER", "STATE", "DEPENDENT", "TAG", "IMAGE", "ATTEMPTS", "WHEN (UTC)", "ANSWER"}, text)
 	})
+}
+
+// explain says of triggers that wait when they can be told, and why not now, where nobody has said anything of them yet.
+func (c *command) explain(ctx context.Context, db *store.Store, all []factory.Trigger) error {
+	if !slices.ContainsFunc(all, func(t factory.Trigger) bool { return t.State == factory.TriggerWaiting }) {
+		return nil
+	}
+	plan, err := c.dispatcher(db).Plan(ctx)
+	known := map[string]dispatch.Planned{}
+	for _, p := range plan {
+		known[p.ID] = p
+	}
+	for i, t := range all {
+		if p, ok := known[t.ID]; ok {
+			all[i].Due, all[i].Answer = p.At, cmp.Or(t.Answer, p.Why)
+		}
+	}
+	return err
 }
 
 // when is the instant of a trigger that matters now: when it ended, or will be told.
@@ -82,6 +104,11 @@ func newTriggersShow(mk maker) *cobra.Command {
 		if c.JSON {
 			return c.printJSON(t)
 		}
+		one := []factory.Trigger{t}
+		if err := c.explain(ctx, db, one); err != nil {
+			return err
+		}
+		t = one[0]
 		return c.table([]string{"WHAT", "VALUE"}, [][]string{
 			{"trigger", t.ID}, {"key", t.Key}, {"dependent", t.Dependent}, {"image", t.Image}, {"reference", t.Ref}, {"tag", t.Tag.String()}, {"environment", string(t.Env)}, {"release", t.Release},
 			{"reason", t.Reason}, {"urgent", strconv.FormatBool(t.Urgent)}, {"canary", strconv.FormatBool(t.Canary)}, {"cause", cmp.Or(t.Cause, "-")}, {"state", string(t.State)},

@@ -51,7 +51,7 @@ type Dispatcher struct {
 	Timeout    time.Duration // of one call; 0 means 30 s
 	CanaryWait time.Duration // how long canaries hold the others back; 0 means 30 min
 	Backoff    time.Duration // after the first failure; 0 means 30 s
-	// Patience is how long Deliver waits for what will be due: a host's next turn, a second attempt. 0 means not at all.
+	// Patience is how long Deliver waits for what will be due, like a second attempt; 0 means not at all. For a host's next turn it waits.
 	Patience time.Duration
 	Events   factory.Events
 
@@ -143,7 +143,7 @@ func (r *round) run() error {
 		case r.flying > 0:
 			err = r.wait(readEvery)
 		case !r.fresh:
-		case !any || wait > r.d.Patience:
+		case !any:
 			return nil
 		default:
 			err = r.wait(wait)

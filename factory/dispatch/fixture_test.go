@@ -44,9 +44,10 @@ func (o *outbox) OpenTriggers(context.Context) (all []factory.Trigger, err error
 func (o *outbox) ClaimTriggers(_ context.Context, ids []string, until time.Time) (all []factory.Trigger, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	now := o.now()
 	for _, id := range ids {
 		t := o.rows[id]
-		if c, ok := o.claimed[id]; t.State != factory.TriggerWaiting || ok && c.After(o.now()) && !c.After(until) {
+		if c, ok := o.claimed[id]; t.State != factory.TriggerWaiting || ok && c.After(now) && !c.After(until.Add(until.Sub(now))) {
 			continue
 		}
 		t.Attempts++

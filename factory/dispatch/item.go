@@ -152,18 +152,25 @@ func (r *round) ready(it *item, now time.Time) time.Time {
 	return later(later(at, believe(it.host.paused, now, longestPause)), r.heldUntil(it, now))
 }
 
-// heldUntil is when an item's canaries let it go; zero = now.
+// heldUntil is when an item's canaries let it go; zero = now. They have their time from when they were told, however late that was;
+// one that could not be told, from the beginning.
 func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
 	for _, c := range it.canaries {
-		if c.State == factory.TriggerDelivered && !c.watching() {
+		from := c.Created
+		switch {
+		case c.watching() && c.Ended != nil:
+			from = later(from, *c.Ended)
+		case c.State == factory.TriggerDelivered:
 			continue
+		case c.State == factory.TriggerWaiting && c.host != nil && (c.busy || c.Attempts == 0):
+			from = later(from, now) // its turn is before theirs
 		}
-		until = later(until, believe(c.Created.Add(r.d.canaryWait()), now, 2*r.d.canaryWait()))
+		until = later(until, believe(from.Add(r.d.canaryWait()), now, 2*r.d.canaryWait()))
 	}
 	return until
 }
 
-// next is when something could be called that is not yet.
+// next is when something could be called that is not yet and will be due within Patience. A host's rate is no reason to leave it.
 func (r *round) next() (at time.Time, any bool) {
 	now := r.d.Now()
 	for _, it := range r.items {
@@ -171,6 +178,9 @@ func (r *round) next() (at time.Time, any bool) {
 			continue
 		}
 		t := r.ready(it, now)
+		if t.Sub(now) > r.d.Patience {
+			continue
+		}
 		if !it.watching() {
 			t = later(t, it.host.turn(now))
 		}

@@ -122,9 +122,9 @@ func TestTwoDispatchers(t *testing.T) {
 		})
 	}
 	work.Wait()
-	if _, err := dispatcher(o, s).Deliver(t.Context()); err != nil { // what each left to the other
-		t.Error(err)
-	}
+	last := dispatcher(o, s) // of what each left to the other
+	last.Backoff, last.Patience, last.Attempts = time.Millisecond, time.Second, 100
+	deliver(t, last)
 	for key, n := range delivered {
 		if n != 1 {
 			t.Errorf("%s was delivered %d times", key, n)
@@ -133,4 +133,45 @@ func TestTwoDispatchers(t *testing.T) {
 	if len(delivered) != 300 {
 		t.Errorf("%d of 300 delivered", len(delivered))
 	}
+}
+
+// Nobody delivered for a day. The canaries are first all the same, and have their time.
+func TestCanariesThatAreToldLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for id, waits := range map[string]bool{"pr-1": true, "ci-1": false} {
+			o := newOutbox(trigger("a-rest", on("other-")), trigger(id, canary))
+			w := &watcher{teller: &teller{}, watched: 1, has: map[string]bool{}}
+			d := dispatcher(o, w)
+			time.Sleep(24 * time.Hour)
+			deliver(t, d)
+			if got := o.get("a-rest").State; w.told[0] != id || waits != (got == factory.TriggerWaiting) {
+				t.Errorf("%s: %v, the rest is %s", id, w.told, got)
+			}
+			time.Sleep(29 * time.Minute)
+			deliver(t, d)
+			if got := o.get("a-rest").State; waits != (got == factory.TriggerWaiting) {
+				t.Errorf("%s: after half an hour less one the rest is %s", id, got)
+			}
+			time.Sleep(2 * time.Minute)
+			deliver(t, d)
+			if got := o.get("a-rest").State; got != factory.TriggerDelivered {
+				t.Errorf("%s: after half an hour the rest is %s", id, got)
+			}
+		}
+	})
+}
+
+// A host that is asked twice a minute is told everything all the same, by one Deliver.
+func TestSlowHostsAreNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, s := newOutbox(trigger("a"), trigger("b"), trigger("c"), trigger("later", func(t *factory.Trigger) { t.Due = t.Due.Add(10 * time.Minute) })), &teller{}
+		d, began := dispatcher(o, s), time.Now()
+		d.Patience = time.Second
+		d.Route = func(factory.Trigger) (factory.Server, error) {
+			return factory.Server{ID: "ci", URL: "https://ci.example.com", PerMinute: 2}, nil
+		}
+		if r := deliver(t, d); r.Delivered != 3 || time.Since(began).Round(time.Second) != time.Minute || o.get("later").State != factory.TriggerWaiting {
+			t.Errorf("%+v in %s", r, time.Since(began))
+		}
+	})
 }

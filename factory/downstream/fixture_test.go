@@ -83,7 +83,7 @@ func hub(t *testing.T) (*forge.GitHub, *forge.Repo, factory.Server) {
 	t.Helper()
 	g := &forge.GitHub{Token: token, Prefix: "/api/v3"}
 	r := g.Add("payments/api", map[string]string{"Dockerfile": "FROM " + oldFrom + "\nRUN true\n"})
-	r.Workflow("build.yml", "FACTORY_IMAGE", "FACTORY_BASE", "FACTORY_TAG", "FACTORY_ENV", "FACTORY_REASON", "FACTORY_CAUSE", "FACTORY_KEY")
+	r.Workflow("build.yml", "FACTORY_IMAGE", "FACTORY_BASE", "FACTORY_TAG", "FACTORY_BASE_ENV", "FACTORY_REASON", "FACTORY_CAUSE", "FACTORY_MESSAGE_KEY")
 	return g, r, factory.Server{ID: "git", URL: forge.Serve(t, g) + "/api/v3/"}
 }
 

@@ -51,12 +51,13 @@ func messageOf(n factory.Notice) message {
 type variable struct{ name, value string }
 
 // variables are the same for all who get them, so that one script serves everywhere. A workflow has to declare each as an input.
+// None but FACTORY_CAUSE is named like a setting of the factory: what runs factory in such an environment would take it for one.
 func variables(n factory.Notice) []variable {
 	t := n.Trigger
 	line := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	return []variable{
-		{"FACTORY_IMAGE", t.Image}, {"FACTORY_BASE", t.Ref}, {"FACTORY_TAG", tagText(t.Tag)}, {"FACTORY_ENV", string(t.Env)},
-		{"FACTORY_REASON", line(t.Reason)}, {"FACTORY_CAUSE", t.ID}, {"FACTORY_KEY", t.Key},
+		{"FACTORY_IMAGE", t.Image}, {"FACTORY_BASE", t.Ref}, {"FACTORY_TAG", tagText(t.Tag)}, {"FACTORY_BASE_ENV", string(t.Env)},
+		{"FACTORY_REASON", line(t.Reason)}, {"FACTORY_CAUSE", t.ID}, {"FACTORY_MESSAGE_KEY", t.Key},
 	}
 }
 

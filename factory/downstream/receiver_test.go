@@ -26,7 +26,7 @@ func TestReceiverInREADME(t *testing.T) {
 		t.Fatal("there is no receiver in README")
 	}
 	dir := t.TempDir()
-	for name, text := range map[string]string{"receiver.py": string(program[1]), "secrets": "the-one-that-comes-next\n" + secret + "\n"} {
+	for name, text := range map[string]string{"receiver.py": string(program[1]), "secrets": "whsec_bmV4dC1uZXh0LW5leHQ=\n" + secret + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestReceiverInREADME(t *testing.T) {
 		t.Errorf("another secret: %v", err)
 	}
 	n.Trigger.Key, n.Trigger.Ref = "key-2", base+"@"+oldDigest
-	if _, err := c.Tell(t.Context(), server, "an-older-secret-of-ours "+secret, n); err != nil {
+	if _, err := c.Tell(t.Context(), server, "an-older-secret-of-ours whsec_bmV4dC1uZXh0LW5leHQ=", n); err != nil {
 		t.Error(err)
 	}
 	for _, want := range []string{base + "@" + newDigest, base + "@" + oldDigest} { // each id once

@@ -124,7 +124,7 @@ func TestGitLab(t *testing.T) {
 			t.Fatalf("%+v, %v", told, err)
 		}
 	}
-	if p := lab.Pipelines()[0]; p.Ref != "main" || len(p.Variables) != 7 || p.Variables["FACTORY_BASE"] != n.Trigger.Ref || p.Variables["FACTORY_KEY"] != "key-1" {
+	if p := lab.Pipelines()[0]; p.Ref != "main" || len(p.Variables) != 7 || p.Variables["FACTORY_BASE"] != n.Trigger.Ref || p.Variables["FACTORY_MESSAGE_KEY"] != "key-1" {
 		t.Errorf("%+v", p)
 	}
 	if r := lab.Requests()[0]; r.Path != "/api/v4/projects/group%2Fsub.group%2Fapp/trigger/pipeline" || r.Header.Get("Private-Token") != "" {

@@ -72,44 +72,50 @@ func (s *session) names(ctx context.Context, what string, next *url.URL) (all []
 		at, fresh := next, 0
 		var page []string
 		err := s.try(ctx, what, func(ctx context.Context) (err error) {
-			page, next, err = s.namePage(ctx, at)
+			page, next, cut, err = s.namePage(ctx, at)
 			return err
 		})
 		if err != nil {
 			return all, "", err
 		}
 		for _, name := range page {
-			if !seen[name] && len(all) < maxNames {
-				seen[name], all, fresh = true, append(all, name), fresh+1
+			if seen[name] {
+				continue
 			}
+			if len(all) >= maxNames {
+				return all, fmt.Sprintf("its list does not end within %d names", maxNames), nil
+			}
+			seen[name], all, fresh = true, append(all, name), fresh+1
 		}
 		switch {
+		case cut != "":
+			return all, cut, nil
 		case next == nil:
 		case asked[next.String()]:
 			return all, "its list goes round: a page names one before it as the next", nil
 		case fresh == 0:
 			return all, "its list goes on without anything new", nil
-		case pages >= maxPages || len(all) >= maxNames:
+		case pages >= maxPages:
 			return all, fmt.Sprintf("its list does not end within %d names on %d pages", len(all), pages), nil
 		}
 	}
 	return all, "", nil
 }
 
-// namePage reads one page of a catalogue or of a list of tags.
-func (s *session) namePage(ctx context.Context, at *url.URL) (names []string, next *url.URL, err error) {
+// namePage reads one page of a catalogue or of a list of tags. cut is why the list goes on and is not followed.
+func (s *session) namePage(ctx context.Context, at *url.URL) (names []string, next *url.URL, cut string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	resp, err := s.do(req, http.StatusOK)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	var page struct {
 		Repositories []string `json:"repositories"`
@@ -121,20 +127,21 @@ func (s *session) namePage(ctx context.Context, at *url.URL) (names []string, ne
 		err = json.Unmarshal(body, &page)
 	}
 	if err != nil {
-		return nil, nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("registry %s: %s is no list of names", s.host(), at.Path), Cause: err}
+		return nil, nil, "", &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("registry %s: %s is no list of names", s.host(), at.Path), Cause: err}
 	}
-	return append(page.Repositories, page.Tags...), nextPage(at, resp.Header.Get("Link")), nil
+	next, cut = nextPage(at, resp.Header.Get("Link"))
+	return append(page.Repositories, page.Tags...), next, cut, nil
 }
 
-// nextPage is where a list goes on; nil = nowhere, or where our credentials have no business.
-func nextPage(at *url.URL, link string) *url.URL {
+// nextPage is where a list goes on; nil = nowhere, or where our credentials have no business, and then cut says so.
+func nextPage(at *url.URL, link string) (next *url.URL, cut string) {
 	link, _, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
 	if !ok {
-		return nil
+		return nil, ""
 	}
 	u, err := at.Parse(link)
 	if err != nil || u.Host != at.Host || u.Scheme != at.Scheme {
-		return nil
+		return nil, "its list goes on at another address, which is not asked: a proxy may have to pass the host and scheme on"
 	}
-	return u
+	return u, ""
 }

@@ -80,7 +80,7 @@ func TestCatalogueFaults(t *testing.T) {
 			count++
 			return page(fmt.Sprintf("/v2/_catalog?last=%d", count), `{"repositories":["a"]}`)(w, r)
 		}, cut: "without anything new", have: 1},
-		"elsewhere": {fault: page("http://elsewhere.invalid/v2/_catalog", `{"repositories":["a","a"]}`), have: 1},
+		"elsewhere": {fault: page("http://elsewhere.invalid/v2/_catalog", `{"repositories":["a","a"]}`), cut: "goes on at another address", have: 1},
 	} {
 		s := strange(t)
 		s.fault = tc.fault

@@ -72,7 +72,8 @@ func (s *Store) Promote(ctx context.Context, e factory.Entry) error {
 
 // Revoke records that nobody may use a digest of a repository any more, in any environment and for good: it is out of force
 // under every tag that it has or will get. The entry may lack Env and Tag. Revoking again is harmless, and the first revocation
-// stands. Triggers about the digest that wait, or are dead, are superseded. A digest that never came into an environment is ErrNotFound.
+// stands. Triggers about the digest that wait, or are dead, are superseded, and whoever was told of it gets a trigger about what is in
+// force again. A digest that never came into an environment is ErrNotFound.
 func (s *Store) Revoke(ctx context.Context, e factory.Entry) error {
 	e.Revoked = true
 	row, err := encodeEntry(e)
@@ -93,7 +94,10 @@ func (s *Store) Revoke(ctx context.Context, e factory.Entry) error {
 		if _, _, err = appendEntry(ctx, tx, row); err != nil {
 			return err
 		}
-		return withdraw(ctx, tx, row)
+		if err := withdraw(ctx, tx, row); err != nil {
+			return err
+		}
+		return s.goBack(ctx, tx, row)
 	})
 	return s.fail(ctx, "record the revocation of "+string(e.Digest), err)
 }

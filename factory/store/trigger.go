@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,14 +49,14 @@ const (
 // longestChain is how many causes are followed back: loops are shorter.
 const longestChain = 100
 
-// triggerKey is the same for the same dependent, digest and environment.
-func triggerKey(dependent string, e entryRow) string {
-	return factory.DigestOf([]byte(strings.Join([]string{dependent, e.Digest, e.Env}, "\n"))).Hex()
+// triggerKey is the same for the same dependent, digest and environment; again makes another one, for a digest that comes back.
+func triggerKey(dependent string, e entryRow, again ...string) string {
+	return factory.DigestOf([]byte(strings.Join(append([]string{dependent, e.Digest, e.Env}, again...), "\n"))).Hex()
 }
 
 // addTriggers writes a trigger for everybody who follows an entry's image into its environment. What they were to be told before,
-// and were not yet, is superseded. Nobody is told the same thing twice, or what a trigger of theirs led to, and a digest that is
-// revoked is told to nobody. The cause is that of the entry's release.
+// and were not yet, is superseded. Nobody is told the same thing twice, unless they were told of another digest in between, or what a
+// trigger of theirs led to, and a digest that is revoked is told to nobody. The cause is that of the entry's release.
 func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause string) error {
 	if s.Follow == nil {
 		return nil
@@ -84,11 +85,26 @@ func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause st
 		if id := chain[row.Dependent]; id != "" {
 			row.State, row.Ended, row.Answer = superseded, &e.At, "not told: its own trigger "+id+" led to this release"
 		}
+		left, err := leftBehind(ctx, tx, row)
+		if err != nil {
+			return err
+		}
+		if left { // to the receiver it must be another message, or it would be one that was dealt with
+			row.Key = triggerKey(t.Dependent, e, e.Tag)
+		}
 		if err := addTrigger(ctx, tx, row); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leftBehind reports whether a dependent was told of the digest, and of another one after that.
+func leftBehind(ctx context.Context, tx bun.Tx, row triggerRow) (bool, error) {
+	var told []triggerRow
+	err := tx.NewSelect().Model(&told).Column("digest").Where("dependent = ? AND env = ? AND state = ?", row.Dependent, row.Env, delivered).
+		Order("ended DESC", "created DESC", "id DESC").Scan(ctx)
+	return err == nil && len(told) > 0 && told[0].Digest != row.Digest && slices.ContainsFunc(told, func(t triggerRow) bool { return t.Digest == row.Digest }), err
 }
 
 func addTrigger(ctx context.Context, tx bun.Tx, row triggerRow) error {
@@ -129,6 +145,33 @@ func withdraw(ctx context.Context, tx bun.Tx, e entryRow) error {
 	_, err := tx.NewUpdate().Table("triggers").Set("state = ?, ended = ?, answer = ?", superseded, e.At, "the digest was revoked: "+e.Reason).
 		Where("repository = ? AND digest = ? AND state IN (?, ?)", e.Repository, e.Digest, waiting, dead).Exec(ctx)
 	return err
+}
+
+// goBack writes triggers about what is in force again now that a digest is revoked. Whoever was not told of that digest has it still.
+func (s *Store) goBack(ctx context.Context, tx bun.Tx, revoked entryRow) error {
+	var came []entryRow
+	err := tx.NewSelect().Model(&came).Where("image = ? AND NOT revoked", revoked.Image).
+		Where("digest = ? OR NOT EXISTS (SELECT 1 FROM ledger AS r WHERE r.repository = ledger.repository AND r.digest = ledger.digest AND r.revoked)", revoked.Digest).
+		Order("seq DESC").Scan(ctx)
+	if err != nil {
+		return err
+	}
+	gone, done := map[string]entryRow{}, map[string]bool{}
+	for _, e := range came {
+		if e.Repository == revoked.Repository && e.Digest == revoked.Digest {
+			gone[e.Env] = e
+			continue
+		}
+		was, left := gone[e.Env]
+		if left && !done[e.Env] {
+			e.At, e.Reason = revoked.At, was.Tag+" was revoked: "+revoked.Reason
+			if err := s.addTriggers(ctx, tx, e, ""); err != nil {
+				return err
+			}
+		}
+		done[e.Env] = true // what came before was not in force
+	}
+	return nil
 }
 
 func (row triggerRow) trigger() (factory.Trigger, error) {
