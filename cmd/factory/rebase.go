@@ -240,7 +240,7 @@ func carriedCell(carried []string) string {
 	if len(carried) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("CARRIED: %s", count(len(carried), "piece of evidence"))
+	return fmt.Sprintf("CARRIED: %s", count(len(carried), "result"))
 }
 
 // names of merged files, for people.
