@@ -173,7 +173,9 @@ func TestScansOfTheSecondSchema(t *testing.T) {
 		execute(t, driver, url, "ALTER TABLE releases DROP COLUMN cause")
 		execute(t, driver, url, "ALTER TABLE releases DROP COLUMN rebased")
 		execute(t, driver, url, "ALTER TABLE jobs DROP COLUMN basis")
-		execute(t, driver, url, "DROP TABLE triggers")
+		for _, table := range []string{"triggers", "observed", "looks"} {
+			execute(t, driver, url, "DROP TABLE "+table)
+		}
 		execute(t, driver, url, "DELETE FROM factory_version WHERE version_id >= 3")
 		s = open(t, url)
 		last, err := s.LatestScan(t.Context(), r.ID)

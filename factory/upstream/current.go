@@ -45,10 +45,8 @@ type suiteRecord struct {
 // somebody must look: there is no memory of that lock, something moved, or a release is past its Valid-Until.
 // The error is ErrUnavailable when an archive does not answer.
 func (s Solver) Current(ctx context.Context, req Request) (bool, error) {
-	if !req.pinned() {
-		return false, nil
-	}
-	return s.adapter(req.Image.Distro).current(ctx, req)
+	same, err := s.adapter(req.Image.Distro).current(ctx, req)
+	return same && req.pinned(), err
 }
 
 func (s apt) current(ctx context.Context, req Request) (bool, error) {
