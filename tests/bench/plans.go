@@ -69,13 +69,15 @@ func parts(ctx context.Context, dir string, set definition.Set) string {
 		asked[img.Name] = img.Inputs
 	}
 	began := time.Now()
-	_, err := definition.Load(dir)
+	if _, err := definition.Load(dir); err != nil {
+		return "its parts could not be measured: " + err.Error()
+	}
 	load := time.Since(began)
 	definition.Sums(dir, set.Images)
 	sums := time.Since(began) - load
 	known := (git.Repo{Dir: dir, Skip: definition.Leftover}).Settled(ctx, asked)
-	return fmt.Sprintf("of it: definitions %.2f s, digests of their inputs %.2f s, git %.2f s for %d; the rest: database, registry, start (%v)", load.Seconds(), sums.Seconds(),
-		(time.Since(began) - load - sums).Seconds(), len(known), err)
+	return fmt.Sprintf("of it: definitions %.2f s, digests of their inputs %.2f s, git %.2f s for %d; the rest: database, registry, start", load.Seconds(), sums.Seconds(),
+		(time.Since(began) - load - sums).Seconds(), len(known))
 }
 
 // releaseAll publishes and records a release of each image, as its definition is now.

@@ -65,8 +65,8 @@ func prepare(ctx context.Context, base string, rounds int) (*workbench, error) {
 	return b, nil
 }
 
-// elsewhere are the images whose archives this machine need not know.
-var elsewhere = []string{"amazonlinux-2", "amazonlinux-2023", "rhel-9"}
+// elsewhere are the images whose archives this machine need not know, and those that would be made together with what is measured.
+var elsewhere = []string{"amazonlinux-2", "amazonlinux-2023", "rhel-9", "debian-12-python", "debian-12-static"}
 
 // copyRepository copies what images are made of, once whole and once with the subject and the toolbox only.
 func (b *workbench) copyRepository() error {
