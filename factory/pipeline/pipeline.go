@@ -1,6 +1,6 @@
 // Package pipeline is the order of the night: which step follows which, and what each may rely on.
 //
-// Read Make from top to bottom: each step takes the result of the step before it, so a step in the wrong place does not
+// Read Make, and finish below it, from top to bottom: each step takes the result of the step before it, so a step in the wrong place does not
 // compile. The package touches nothing itself. Who builds, hardens or signs is decided by whoever fills in a Line;
 // retries and limits are put around those, not in here.
 package pipeline
@@ -118,14 +118,8 @@ func (l Line) Make(ctx context.Context, run string, job factory.Job) (factory.Re
 	built := do(&w, factory.StepBuild, l.Builder.Build, locked)
 	hardened := do(&w, factory.StepHarden, l.Hardener.Harden, built)
 	packed := do(&w, factory.StepPack, l.pack, hardened)
-	defer l.cleanup(packed.Artifact)
-	examined := w.examine(packed)
-	approved := do(&w, factory.StepGate, l.approve, examined)
-	sealed := do(&w, factory.StepSign, l.sign, approved)
-	release := do(&w, factory.StepPublish, w.publish, sealed)
-	recorded := do(&w, factory.StepRecord, l.Recorder.AddRelease, release)
 
-	return recorded, w.times, w.err
+	return w.finish(packed)
 }
 
 // Rebase takes a job from a release to one on another base, without a build. From the packed image on it is the same line: what
@@ -134,12 +128,19 @@ func (l Line) Rebase(ctx context.Context, run string, job factory.Job) (factory.
 	w := walk{ctx: ctx, line: l, run: run, job: job}
 
 	packed := do(&w, factory.StepRebase, l.Rebaser.Rebase, job)
+
+	return w.finish(packed)
+}
+
+// finish is the rest of the line, from a packed image on, however that came to be.
+func (w *walk) finish(packed factory.Packed) (factory.Release, []factory.StepTime, error) {
+	l := w.line
 	defer l.cleanup(packed.Artifact)
 	examined := w.examine(packed)
-	approved := do(&w, factory.StepGate, l.approve, examined)
-	sealed := do(&w, factory.StepSign, l.sign, approved)
-	release := do(&w, factory.StepPublish, w.publish, sealed)
-	recorded := do(&w, factory.StepRecord, l.Recorder.AddRelease, release)
+	approved := do(w, factory.StepGate, l.approve, examined)
+	sealed := do(w, factory.StepSign, l.sign, approved)
+	release := do(w, factory.StepPublish, w.publish, sealed)
+	recorded := do(w, factory.StepRecord, l.Recorder.AddRelease, release)
 
 	return recorded, w.times, w.err
 }

@@ -39,6 +39,11 @@ func (s *Store) Releases(ctx context.Context, q Query) ([]factory.Release, error
 	if err := sel.Scan(ctx); err != nil {
 		return nil, s.fail(ctx, "read releases", err)
 	}
+	return releases(rows)
+}
+
+// releases reads what rows hold; a damaged one is an error.
+func releases(rows []releaseRow) ([]factory.Release, error) {
 	all := make([]factory.Release, 0, len(rows))
 	for _, row := range rows {
 		r, err := row.release()

@@ -18,13 +18,5 @@ func (s *Store) Heads(ctx context.Context) ([]factory.Release, error) {
 	if err != nil {
 		return nil, s.fail(ctx, "read releases", err)
 	}
-	all := make([]factory.Release, 0, len(rows))
-	for _, row := range rows {
-		r, err := row.release()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
+	return releases(rows)
 }

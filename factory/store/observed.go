@@ -199,13 +199,5 @@ func (s *Store) Bases(ctx context.Context) ([]factory.Release, error) {
 	if err := s.db.NewSelect().Model(&rows).Column("id", "image", "owner", "repository", "digest", "tag", "created", "artifact").Order("created DESC", "id DESC").Scan(ctx); err != nil {
 		return nil, s.fail(ctx, "read releases", err)
 	}
-	all := make([]factory.Release, 0, len(rows))
-	for _, row := range rows {
-		r, err := row.release()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
+	return releases(rows)
 }
