@@ -89,7 +89,7 @@ func newClient(t *testing.T, a *Archive, more ...string) client {
 	return client{root: root, args: append([]string{
 		"--assumeyes", "--config=" + filepath.Join(work, "dnf.conf"), "--installroot=" + root, "--releasever=" + img.Distro.Version(), "--forcearch=x86_64",
 		"--setopt=reposdir=" + work, "--setopt=install_weak_deps=0", "--setopt=module_platform_id=platform:el9",
-		"--setopt=cachedir=" + cache, "--setopt=retries=1", "--setopt=skip_if_unavailable=0", "--setopt=metadata_expire=0",
+		"--setopt=cachedir=" + cache, "--setopt=retries=1", "--setopt=skip_if_unavailable=0", "--refresh", // metadata_expire=0 still trusts what came within the same second
 	}, more...)}
 }
 
