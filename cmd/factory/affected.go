@@ -235,6 +235,7 @@ func (e *emergency) offers(ctx context.Context, set definition.Set) error {
 	}
 	slices.Sort(names)
 	locks := (&locking{app: e.app, set: set}).run(ctx, slices.Compact(names))
+	e.asked = locks
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -100,6 +100,7 @@ type emergency struct {
 	*command
 	emergencyOptions
 	told   answer
+	asked  map[string]lockResult // what the archives offered when they were asked last
 	proofs []proof
 	done   map[string]bool // images that were dealt with, well or not
 	errs   []error         // what went wrong with them

@@ -141,7 +141,7 @@ func (e *emergency) rebuild(ctx context.Context, run string, set definition.Set,
 	if len(todo) == 0 {
 		return pipeline.Outcome{Jobs: []factory.RunJob{}}, nil
 	}
-	o := nightOptions{Command: "emergency", Why: "emergency " + e.ID, Images: todo, Lock: true, Commit: e.Commit, Push: e.Push}
+	o := nightOptions{Command: "emergency", Why: "emergency " + e.ID, Images: todo, Lock: true, Commit: e.Commit, Push: e.Push, Asked: e.asked}
 	var jobs planned
 	if err := e.timed("lock", func() (err error) { jobs, err = e.nightPlan(ctx, set, problems, o); return err }); err != nil {
 		return pipeline.Outcome{}, err

@@ -109,11 +109,16 @@ func (l *locking) cut(req upstream.Request, keep []string, parent lockResult) lo
 	if err != nil {
 		return fail(err)
 	}
+	return l.changed(req, lock, parent.Change)
+}
+
+// changed is a lock that no solver was asked for now, written when it moved. What known, a change of the same packages, fixes it fixes.
+func (l *locking) changed(req upstream.Request, lock factory.Lock, known factory.LockChange) lockResult {
 	change := lock.Since(req.Old)
-	credit(&change, parent.Change)
+	credit(&change, known)
 	if l.Write && !change.Empty() {
 		if err := writeLock(l.app.cfg.Dir, lock); err != nil {
-			return fail(err)
+			return lockResult{Err: fmt.Errorf("lock %s: %w", req.Image.Name, err)}
 		}
 	}
 	return lockResult{Lock: lock, Change: change}

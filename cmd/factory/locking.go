@@ -33,6 +33,8 @@ type locking struct {
 	Write bool // replace lock.json; otherwise only say what would change
 	Full  bool // ask the solver even when no archive moved
 	Repin bool // make the toolbox on this machine and pin what comes out
+	// Asked is what came of asking a moment ago, without writing: it is taken where it is still current, and nobody asks twice.
+	Asked map[string]lockResult
 
 	mu      sync.Mutex
 	results map[string]lockResult
@@ -185,6 +187,12 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	s := l.solver(a.build())
 	if exists && l.current(ctx, s, req) {
 		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
+	}
+	if asked, ok := l.Asked[img.Name]; ok && asked.Err == nil {
+		now := req
+		if now.Old = &asked.Lock; l.current(ctx, s, now) {
+			return l.changed(req, asked.Lock, asked.Change)
+		}
 	}
 	if _, err := a.toolbox(ctx, box.image, box.lock); err != nil {
 		return fail(err)

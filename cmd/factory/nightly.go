@@ -103,7 +103,8 @@ type nightOptions struct {
 	Lock         bool
 	Commit, Push bool
 	DryRun       bool
-	Cause        string // --cause
+	Cause        string                // --cause
+	Asked        map[string]lockResult // locks that were solved a moment ago and not written
 }
 
 // night is a run from its lease to its verdict.

@@ -38,7 +38,7 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 	}
 	locks := map[string]lockResult{}
 	if o.Lock {
-		l := &locking{app: c.app, set: set, Write: !o.DryRun}
+		l := &locking{app: c.app, set: set, Write: !o.DryRun, Asked: o.Asked}
 		locks = l.run(ctx, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return unset[name] != "" }))
 		if ctx.Err() != nil {
 			return none, context.Cause(ctx)

@@ -91,7 +91,7 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Resolver:   resolver{a},
 		Builder:    pulling{patient{bk, a}, a},
 		Hardener:   a.hardener(),
-		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Parents: a.parentDir(), Events: a.events},
+		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Parents: a.parentDir(), Read: &oci.ParentCache{}, Events: a.events},
 		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
 		Prover:     openscap.Prover{Runner: bk, Events: a.events},
 		Scanner:    scanning{c},

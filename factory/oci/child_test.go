@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -287,5 +290,31 @@ func TestLayersAreCopiedBetweenFilesystems(t *testing.T) {
 	}
 	if err := (&parentImage{layers: []layerBlob{{Layer: factory.Layer{Digest: factory.DigestOf(nil)}}}}).lend(t.TempDir(), b); !errors.Is(err, factory.ErrUnavailable) {
 		t.Error(err)
+	}
+}
+
+// Children that share what was read of their parent come out as those that read it themselves, also at the same time.
+func TestParentIsReadOnce(t *testing.T) {
+	t.Parallel()
+	parents := t.TempDir()
+	base := keep(t, pack(t, debian()), parents)
+	var cache ParentCache
+	var all sync.WaitGroup
+	for _, name := range []string{"one", "two", "three"} {
+		all.Go(func() {
+			alone := packChild(t, parents, childOf(base, name), debian().with(withPython))
+			p := Packer{Exporter: streams{amd64: debian().with(withPython).tar(t)}, Dir: t.TempDir(), Parents: parents, Read: &cache}
+			if together, err := p.Pack(t.Context(), childOf(base, name)); err != nil || together.Artifact.Digest != alone.Artifact.Digest {
+				t.Errorf("%s: %v, %v, want %v", name, together.Artifact.Digest, err, alone.Artifact.Digest)
+			}
+		})
+	}
+	all.Wait()
+	if len(cache.read) != 1 {
+		t.Errorf("%d parents are known", len(cache.read))
+	}
+	_, err := cache.once(v1.Hash{}, func() (*parentImage, error) { return nil, errors.New("damaged") })
+	if err == nil || len(cache.read) != 1 {
+		t.Errorf("%v: what could not be read is remembered", err)
 	}
 }

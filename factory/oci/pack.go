@@ -32,6 +32,8 @@ type Packer struct {
 	Compression Compression // the zero value is Gzip
 	// Parents is the folder of the layouts that children are built on, each named by the digest of its index, in hex.
 	Parents string
+	// Read remembers parents that were read, where several children of one are packed; nil means that each is read anew.
+	Read *ParentCache
 	// Limit is the most bytes that the files of one root may have; 0 means 32 GiB.
 	Limit  int64
 	Events factory.Events // may be nil
@@ -175,7 +177,7 @@ func (p Packer) packRoot(ctx context.Context, h factory.Hardened, r factory.Root
 	p.Events.Emit(factory.Event{Kind: factory.Noted, Image: h.Job.Image.Name, Step: factory.StepPack,
 		Message: fmt.Sprintf("%s: %s", r.Platform, strings.Join(parts, ", "))})
 	if below != nil {
-		written = append(below.layers, written...)
+		written = slices.Concat(below.layers, written)
 	}
 	return written, nil
 }

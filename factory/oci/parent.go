@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -60,11 +61,38 @@ func (p Packer) parentOf(h factory.Hardened, platform factory.Platform) (*parent
 			if err != nil {
 				return nil, dir, badLayout(dir, err)
 			}
-			read, err := readParent(image)
+			read, err := p.Read.once(d.Digest, func() (*parentImage, error) { return readParent(image) })
 			return read, dir, badLayout(dir, err)
 		}
 	}
 	return nil, dir, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s has no %s", base.Ref(), platform), Where: h.Job.Image.Where, Hint: "take the platform out of platforms, or add it to those of " + base.Image}
+}
+
+// ParentCache keeps what a platform of a parent came to when it was read, for all the children of a night. The zero value is ready
+// for use, by several packers at a time.
+type ParentCache struct {
+	mu   sync.Mutex
+	read map[v1.Hash]*parentImage
+}
+
+// once returns what is known of a manifest, and reads it when nothing is. Whoever needs the same one meanwhile waits.
+func (c *ParentCache) once(manifest v1.Hash, read func() (*parentImage, error)) (*parentImage, error) {
+	if c == nil {
+		return read()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.read[manifest]; ok {
+		return known, nil
+	}
+	found, err := read()
+	if err == nil {
+		if c.read == nil {
+			c.read = map[v1.Hash]*parentImage{}
+		}
+		c.read[manifest] = found
+	}
+	return found, err
 }
 
 // readParent applies all layers of an image, one after the other, and holds each to its DiffID.
