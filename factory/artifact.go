@@ -73,6 +73,8 @@ type PlatformImage struct {
 	Size     int64    `json:"size"`   // compressed bytes of all layers
 	Unpacked int64    `json:"unpacked"`
 	Layers   []Layer  `json:"layers"`
+	// Config is what runs when nobody says otherwise; nil = it was not noted, by an older factory.
+	Config *Config `json:"config,omitempty"`
 }
 
 // Layer is one layer of an image.

@@ -40,8 +40,11 @@ type Image struct {
 	Users     []User     `json:"users,omitempty"`
 	Hardening Hardening  `json:"hardening"`
 	Config    Config     `json:"config"`
-	Tests     Tests      `json:"tests"`
-	Waivers   []Waiver   `json:"waivers,omitempty"`
+	// Said are the keys of Config that a child's own definition says and does not have from its parent's, sorted: cmd, env.PATH,
+	// labels.team, user.
+	Said    []string `json:"said,omitempty"`
+	Tests   Tests    `json:"tests"`
+	Waivers []Waiver `json:"waivers,omitempty"`
 
 	// Inputs are the files and folders that make this image what it is, slash-separated, relative to the
 	// repository, sorted: its folder, the shared files it uses, the roles of its profile.
@@ -146,19 +149,6 @@ type Exemption struct {
 	Reason  string   `json:"reason"`
 	Until   Date     `json:"until"` // the last day it holds, UTC
 	Where   Position `json:"where"`
-}
-
-// Config is the OCI image configuration that consumers see.
-type Config struct {
-	User       string   `json:"user"` // 65532:65532
-	Env        []string `json:"env,omitempty"`
-	Workdir    string   `json:"workdir,omitempty"`
-	Entrypoint []string `json:"entrypoint,omitempty"`
-	Cmd        []string `json:"cmd,omitempty"`
-	StopSignal string   `json:"stopSignal,omitempty"`
-	// Ports are what a child's Dockerfile exposes, sorted: 8080/tcp. No definition says them.
-	Ports  []string          `json:"ports,omitempty"`
-	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Owner is the one team that answers for an image.

@@ -107,6 +107,16 @@ type Locked struct {
 type Built struct {
 	Locked
 	Roots []Root
+	// Configs are the configurations of a child's platforms: what it has from its parent's release and from a Dockerfile is in them.
+	Configs map[Platform]Config
+}
+
+// Config is the configuration of one platform: the definition's where nothing else is said.
+func (b Built) Config(p Platform) Config {
+	if c, ok := b.Configs[p]; ok {
+		return c
+	}
+	return b.Job.Image.Config
 }
 
 // Hardened is Built after the hardening profile was applied.

@@ -238,6 +238,9 @@ func (c *command) printRelease(r factory.Release) error {
 		for _, l := range p.Layers {
 			line("", fmt.Sprintf("layer %s %s %s", l.Name, l.Digest.Short(), mib(l.Size)))
 		}
+		for _, text := range runs(p.Config) {
+			line("", text)
+		}
 	}
 	passed := 0
 	for _, t := range r.Tests {

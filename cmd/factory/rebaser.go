@@ -181,6 +181,10 @@ func (b rebaser) Rebase(ctx context.Context, job factory.Job) (p factory.Packed,
 	if p.Artifact, err = s.swap(ctx, op, notes); err != nil {
 		return p, err
 	}
+	p.Configs = map[factory.Platform]factory.Config{}
+	for _, platform := range p.Artifact.Platforms {
+		p.Configs[platform.Platform] = *platform.Config
+	}
 	if !s.o.Prove {
 		job.Rebase.Carried = []string{
 			fmt.Sprintf("%s and %s are those of %s, the image before the rebase: nothing was run in this one", count(len(before.Tests), "acceptance test"), count(len(before.Controls), "control"), before.Tag),

@@ -111,13 +111,17 @@ func TestPrintRelease(t *testing.T) {
 	r := d.release(t, "debian-12", time.Hour)
 	r.Source.Dirty, r.Source.Commit = true, ""
 	r.Artifact.Platforms = []factory.PlatformImage{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Digest: r.Digest, Size: 3 << 19, Unpacked: 1 << 22,
-		Layers: []factory.Layer{{Name: "base", Digest: r.Digest, Size: 1 << 20}}}}
+		Layers: []factory.Layer{{Name: "base", Digest: r.Digest, Size: 1 << 20}}, Config: &factory.Config{
+			User: "1:1", Workdir: "/app", Entrypoint: []string{"/app"}, Cmd: []string{"--name", "a b"}, Env: []string{"A=1"}, Labels: map[string]string{"team": "x"}, Ports: []string{"80/tcp"}, Volumes: []string{"/a", "/b"},
+			StopSignal: "SIGINT", Shell: []string{"/bin/sh", "-c"}, Healthcheck: &factory.Healthcheck{Test: []string{"CMD", "true"}, Interval: 5 * time.Second, Retries: 2}}},
+		{Platform: factory.Platform{OS: "linux", Architecture: "arm64"}, Digest: r.Digest, Config: &factory.Config{}}}
 	r.Signatures = []factory.Signature{{Subject: r.Digest}, {Subject: r.Digest, Predicate: "https://slsa.dev/provenance/v1"}}
 	c := d.command(t, nil)
 	must(t, c.printRelease(r))
 	got := d.stdout.String()
 	for _, want := range []string{"linux/amd64   " + r.Digest.Short() + ", 1.5 MiB to pull, 4.0 MiB unpacked, 2 packages\n", "layer base " + r.Digest.Short() + " 1.0 MiB\n",
-		"inputs        not committed ", "signed        signature ", "signed        https://slsa.dev/provenance/v1 ", "released      2026-11-23 01:00:00 UTC (1 h ago), run run-1\n"} {
+		"runs /app --name \"a b\" as 1:1 in /app\n", "env A=1\n", "label team=x\n", "exposes 80/tcp\n", "volumes /a, /b\n", "stopped by SIGINT\n", "shell /bin/sh -c\n", "health check CMD true, every 5s, 2 tries\n",
+		"runs nothing of itself as root in /\n", "inputs        not committed ", "signed        signature ", "signed        https://slsa.dev/provenance/v1 ", "released      2026-11-23 01:00:00 UTC (1 h ago), run run-1\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}

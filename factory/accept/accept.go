@@ -59,6 +59,7 @@ func (t Tester) Test(ctx context.Context, packed factory.Packed) (factory.Tested
 		if err != nil {
 			return tested, fmt.Errorf("test %s %s: %w", image.Name, p.Platform, err)
 		}
+		image.Config = packed.Config(p.Platform)
 		for _, c := range checks(image) {
 			result := c.result(found)
 			result.Platform = p.Platform
@@ -75,6 +76,7 @@ func (t Tester) Test(ctx context.Context, packed factory.Packed) (factory.Tested
 // look collects the facts of one platform. Facts that a script could not deliver are no error.
 func (t Tester) look(ctx context.Context, packed factory.Packed, p factory.Platform) (facts, error) {
 	image := packed.Job.Image
+	image.Config = packed.Config(p)
 	root, err := t.Opener.Open(ctx, packed.Artifact, p)
 	if err != nil {
 		return facts{}, err

@@ -60,7 +60,12 @@ func (c *Client) Build(ctx context.Context, l factory.Locked) (factory.Built, er
 		if err != nil {
 			return built, fmt.Errorf("%s: %w", lp.Platform, err)
 		}
-		built.Job.Image.Config = config
+		if l.Job.Image.From != "" {
+			if built.Configs == nil {
+				built.Configs = map[factory.Platform]factory.Config{}
+			}
+			built.Configs[lp.Platform] = config
+		}
 		built.Roots = append(built.Roots, root)
 	}
 	return built, nil

@@ -276,7 +276,6 @@ func (k *child) cut(root llb.State) (llb.State, error) {
 
 // childOf describes the whole of a child, and says which packages it fetches and how the image is configured.
 func (c *Client) childOf(ctx context.Context, l factory.Locked, lp factory.LockedPlatform) (root llb.State, fetched []factory.Package, config factory.Config, err error) {
-	config = l.Job.Image.Config
 	box, err := c.Toolbox()
 	if err != nil {
 		return root, nil, config, err
@@ -294,15 +293,16 @@ func (c *Client) childOf(ctx context.Context, l factory.Locked, lp factory.Locke
 	}
 	switch img := l.Job.Image; {
 	case img.Dockerfile != "":
-		if root, err = c.dockerfile(ctx, k, root); err == nil {
-			config, err = configured(config, k.config, k.image)
-		}
+		root, err = c.dockerfile(ctx, k, root)
 	case len(img.Only) > 0:
 		if root, err = k.add(root); err == nil {
 			root, err = k.cut(root)
 		}
 	default:
 		root, err = k.add(root)
+	}
+	if err == nil {
+		config, err = k.configured()
 	}
 	return root, k.more, config, err
 }

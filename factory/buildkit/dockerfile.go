@@ -17,7 +17,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -208,8 +207,12 @@ func checkCommand(cmd instructions.Command, known []string, at factory.Position)
 				return err
 			}
 		}
-	case *instructions.VolumeCommand, *instructions.HealthCheckCommand, *instructions.OnbuildCommand:
-		return &factory.Problem{Kind: factory.ErrInvalid, What: strings.ToUpper(cmd.Name()) + " is not kept in an image of the factory", Where: at, Hint: "remove it"}
+	case *instructions.HealthCheckCommand:
+		if cmd.Health.StartInterval != 0 {
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "HEALTHCHECK --start-interval is not kept in an image of the factory", Where: at, Hint: "remove it: --interval holds from the start"}
+		}
+	case *instructions.OnbuildCommand:
+		return &factory.Problem{Kind: factory.ErrInvalid, What: "ONBUILD is not kept in an image of the factory", Where: at, Hint: "write it into the Dockerfile of the child"}
 	}
 	return nil
 }
@@ -219,59 +222,4 @@ func line(at factory.Position, where []parser.Range) factory.Position {
 		at.Line = where[0].Start.Line
 	}
 	return at
-}
-
-// configured returns the image's configuration with what its Dockerfile says, where image.yaml says nothing else than the parent.
-func configured(c factory.Config, parent, made []byte) (factory.Config, error) {
-	var was, is ocispec.Image
-	if err := json.Unmarshal(parent, &was); err != nil {
-		return c, fmt.Errorf("configuration of the parent: %w", err)
-	}
-	if err := json.Unmarshal(made, &is); err != nil {
-		return c, fmt.Errorf("configuration of the Dockerfile: %w", err)
-	}
-	text := func(own *string, was, is string) {
-		if *own == was {
-			*own = is
-		}
-	}
-	list := func(own *[]string, was, is []string) {
-		if slices.Equal(*own, was) {
-			*own = is
-		}
-	}
-	text(&c.User, was.Config.User, is.Config.User)
-	text(&c.Workdir, was.Config.WorkingDir, is.Config.WorkingDir)
-	text(&c.StopSignal, was.Config.StopSignal, is.Config.StopSignal)
-	// Who sets an entrypoint anew takes away the parent's command, as a Dockerfile does.
-	list(&c.Cmd, was.Config.Cmd, is.Config.Cmd)
-	list(&c.Entrypoint, was.Config.Entrypoint, is.Config.Entrypoint)
-	c.Env = environmentOf(c.Env, was.Config.Env, is.Config.Env)
-	labels := map[string]string{}
-	for k, v := range is.Config.Labels {
-		if was.Config.Labels[k] != v {
-			labels[k] = v
-		}
-	}
-	maps.Copy(labels, c.Labels)
-	if c.Labels = labels; len(labels) == 0 {
-		c.Labels = nil
-	}
-	c.Ports = slices.Sorted(maps.Keys(is.Config.ExposedPorts))
-	return c, nil
-}
-
-// environmentOf lays a Dockerfile's environment over an image's, but for what the image says otherwise than its parent.
-func environmentOf(own, was, is []string) []string {
-	key := func(e string) string { k, _, _ := strings.Cut(e, "="); return k }
-	all := map[string]string{}
-	for _, e := range is {
-		all[key(e)] = e
-	}
-	for _, e := range own {
-		if _, there := all[key(e)]; !there || !slices.Contains(was, e) {
-			all[key(e)] = e
-		}
-	}
-	return slices.Sorted(maps.Values(all))
 }

@@ -1,16 +1,12 @@
 package buildkit
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -21,7 +17,7 @@ func TestDockerfilesThatTakeNothingFromElsewhere(t *testing.T) {
 		"FROM debian-12\nRUN true\n",
 		"FROM debian-12 AS made\nRUN echo > /x\nFROM debian-12\nCOPY --from=made /x /y\nCOPY --from=0 /x /z\nADD a b\n",
 		"FROM debian-12 AS a\nFROM a\nRUN --mount=type=tmpfs,target=/c --mount=from=a,target=/a true\n",
-		"FROM scratch AS data\nCOPY x /x\nFROM debian-12\nCOPY --from=data /x /x\nEXPOSE 80\nCMD [\"x\"]\n",
+		"FROM scratch AS data\nCOPY x /x\nFROM debian-12\nCOPY --from=data /x /x\nEXPOSE 80\nVOLUME /data\nHEALTHCHECK --interval=5s CMD true\nSHELL [\"/bin/bash\", \"-c\"]\nCMD [\"x\"]\n",
 	} {
 		if err := checkDockerfile([]byte(text), "debian-12", factory.Position{File: "Dockerfile"}); err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -39,9 +35,8 @@ func TestDockerfilesAreRefusedWithTheirLine(t *testing.T) {
 		"an address":        {"FROM debian-12\nADD https://example.com/x /x\n", "Dockerfile:2: https://example.com/x is neither"},
 		"another frontend":  {"# syntax=example.com/frontend\nFROM debian-12\n", "Dockerfile:1: syntax=example.com/frontend is neither"},
 		"network":           {"FROM debian-12\nRUN --network=host true\n", "Dockerfile:2: RUN --network is not possible"},
-		"a volume":          {"FROM debian-12\nVOLUME /data\n", "Dockerfile:2: VOLUME is not kept"},
-		"a health check":    {"FROM debian-12\nHEALTHCHECK CMD true\n", "HEALTHCHECK is not kept"},
-		"for children":      {"FROM debian-12\nONBUILD RUN true\n", "ONBUILD is not kept"},
+		"a start interval":  {"FROM debian-12\nHEALTHCHECK --start-interval=1s CMD true\n", "Dockerfile:2: HEALTHCHECK --start-interval is not kept"},
+		"for children":      {"FROM debian-12\nONBUILD RUN true\n", "Dockerfile:2: ONBUILD is not kept"},
 		"not on the parent": {"FROM debian-12 AS a\nFROM scratch\n", "the last stage is not built on debian-12"},
 		"on nothing known":  {"FROM scratch AS b\nFROM b\n", "the last stage is not built on debian-12"},
 		"no Dockerfile":     {"hello\n", "no Dockerfile"},
@@ -54,36 +49,6 @@ func TestDockerfilesAreRefusedWithTheirLine(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-// What image.yaml says stands; where it only repeats its parent, the Dockerfile's word counts.
-func TestConfigOfDockerfile(t *testing.T) {
-	t.Parallel()
-	encode := func(c ocispec.ImageConfig) []byte {
-		b, err := json.Marshal(ocispec.Image{Config: c})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	parent := encode(ocispec.ImageConfig{User: "1:1", Env: []string{"PATH=/bin", "A=1"}, Cmd: []string{"bash"}, WorkingDir: "/home", Labels: map[string]string{"lock": "parent's"}})
-	made := encode(ocispec.ImageConfig{User: "2:2", Env: []string{"PATH=/app:/bin", "A=2", "B=3"}, Cmd: []string{"serve"}, Entrypoint: []string{"/app"}, WorkingDir: "/app", StopSignal: "SIGINT",
-		Labels: map[string]string{"lock": "parent's", "team": "docker", "x": "y"}, ExposedPorts: map[string]struct{}{"8443/tcp": {}, "53/udp": {}}})
-	own := factory.Config{User: "3:3", Env: []string{"A=9", "C=4", "PATH=/bin"}, Cmd: []string{"bash"}, Workdir: "/home", Labels: map[string]string{"team": "ours"}}
-	got, err := configured(own, parent, made)
-	want := factory.Config{User: "3:3", Env: []string{"A=9", "B=3", "C=4", "PATH=/app:/bin"}, Cmd: []string{"serve"}, Entrypoint: []string{"/app"}, Workdir: "/app", StopSignal: "SIGINT",
-		Labels: map[string]string{"team": "ours", "x": "y"}, Ports: []string{"53/udp", "8443/tcp"}}
-	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%+v\nwant\n%+v, %v", got, want, err)
-	}
-	if got, err := configured(factory.Config{}, encode(ocispec.ImageConfig{}), encode(ocispec.ImageConfig{})); err != nil || got.Labels != nil || len(got.Ports) > 0 || !slices.Equal(got.Env, nil) {
-		t.Errorf("%+v %v", got, err)
-	}
-	for _, bad := range [][2][]byte{{[]byte("no"), made}, {parent, []byte("no")}} {
-		if _, err := configured(own, bad[0], bad[1]); err == nil {
-			t.Error("no JSON is accepted")
-		}
 	}
 }
 

@@ -80,6 +80,23 @@ func inherited(parent, own *node) *node {
 	return base
 }
 
+// said are the keys of a child's own configuration, sorted.
+func said(config *node) (keys []string) {
+	for _, f := range config.fieldList() {
+		switch {
+		case f.value == nil || f.value.kind == nullNode:
+		case f.key == "env" || f.key == "labels":
+			for _, inner := range f.value.fieldList() {
+				keys = append(keys, f.key+"."+inner.key)
+			}
+		default:
+			keys = append(keys, f.key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
 // inheritedTests is what a child's tests.yaml continues: its parent's tests without those that the child states otherwise.
 func inheritedTests(parent, own *node) *node {
 	base := parent.without("use")

@@ -119,6 +119,10 @@ func TestChild(t *testing.T) {
 	same("user", child.Config.User, "1000:1000")
 	same("env", child.Config.Env, []string{"APP=a", "LANG=C.UTF-8", "PATH=/usr/bin"})
 	same("cmd", child.Config.Cmd, []string{"python3"})
+	same("its own words", child.Said, []string{"cmd", "env.APP", "env.LANG", "user"})
+	same("no words of its own", image(t, set, "grandchild").Said, []string(nil))
+	same("the word that takes away", image(t, set, "part").Said, []string{"cmd"})
+	same("nobody's child", small.Said, []string(nil))
 	same("entrypoint", child.Config.Entrypoint, small.Config.Entrypoint)
 	same("labels", child.Config.Labels, small.Config.Labels)
 	same("files", child.Files, []factory.AddedFile{

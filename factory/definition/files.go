@@ -11,7 +11,7 @@ type imageFile struct {
 	From       text          `yaml:"from" is:"image" doc:"The image that this one is built on. What is not said here is as it is there; lists of names are added to those of the parent."`
 	Only       []text        `yaml:"only" is:"package" doc:"The packages of the parent that the image has, without what they depend on; nothing else of the parent stays. Children only."`
 	Files      []addedFile   `yaml:"files" doc:"Files that are put into the image after its packages. Children only."`
-	Dockerfile text          `yaml:"dockerfile" is:"dockerfile" doc:"A file of this folder that is run on the parent, without network; its context is files/. Children only."`
+	Dockerfile text          `yaml:"dockerfile" is:"dockerfile" doc:"A file of this folder that is run on the parent, without network; its context is files/. What it sets (ENV, CMD, USER, EXPOSE, ...) is the image's where config here does not say otherwise. Children only."`
 	Distro     distroFile    `yaml:"distro" need:"yes" doc:"The release of the distribution."`
 	EndOfLife  text          `yaml:"endOfLife" is:"date" doc:"The last day on which the distribution fixes vulnerabilities of this release. A base image needs it."`
 	Archives   []archiveFile `yaml:"archives" need:"yes" doc:"The suites that packages come from."`
@@ -21,7 +21,7 @@ type imageFile struct {
 	Platforms  []text        `yaml:"platforms" is:"platform" need:"yes" doc:"What the image is built for: linux/amd64, linux/arm64."`
 	Users      []userFile    `yaml:"users" doc:"Accounts that the image ships beyond the distribution's own."`
 	Hardening  hardeningFile `yaml:"hardening" doc:"The benchmark profile, and what is left out of it."`
-	Config     configFile    `yaml:"config" doc:"The image configuration that consumers see."`
+	Config     configFile    `yaml:"config" doc:"The image configuration that consumers see. Of a child: what is not said here is as its Dockerfile sets it, else as the parent's release has it."`
 }
 
 type distroFile struct {

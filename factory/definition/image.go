@@ -53,6 +53,7 @@ func (l *loader) image(name string, own *node, parent *read, whole bool) *read {
 	whole = whole && all
 	img.Inputs = append(img.Inputs, used...)
 	if parent != nil {
+		img.Said = said(n.get("config"))
 		n = merge(inherited(parent.file, n), n, imageType, "")
 		img.Inputs = append(img.Inputs, parent.image.Inputs...)
 		r.depth = parent.depth + 1

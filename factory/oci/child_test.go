@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -103,6 +104,34 @@ func TestChild(t *testing.T) {
 	}
 	if !strings.Contains(got["etc/motd"], "2026-11-22T04:00:00") || !strings.Contains(got["var/lib/dpkg/diversions"], "2026-11-20T02:00:00") {
 		t.Errorf("times: %q %q", got["etc/motd"], got["var/lib/dpkg/diversions"])
+	}
+}
+
+// Each platform has the configuration that was made for it, also when nothing else differs, and the artifact says so.
+func TestConfigOfEachPlatform(t *testing.T) {
+	t.Parallel()
+	h := hardened(amd64, arm64)
+	arm := debian()
+	for i := range arm {
+		arm[i].Name = strings.Replace(arm[i].Name, ":amd64", ":arm64", 1)
+	}
+	arm.edit("./var/lib/dpkg/status", func(e *tar.Header) { e.Gname = statusOf(h.Lock.For(arm64)) })
+	health := &factory.Healthcheck{Test: []string{"CMD", "/arm"}, Interval: time.Second, Timeout: 2, StartPeriod: 3, Retries: 4}
+	h.Configs = map[factory.Platform]factory.Config{amd64: {User: "1:1", Env: []string{"ARCH=amd64"}}, arm64: {User: "2:2", Env: []string{"ARCH=arm64"}, Shell: []string{"/bin/sh"},
+		Ports: []string{"53/udp"}, Volumes: []string{"/a", "/b"}, Healthcheck: health}}
+	p, err := Packer{Exporter: streams{amd64: debian().tar(t), arm64: arm.tar(t)}, Dir: t.TempDir()}.Pack(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, platform := range []factory.Platform{amd64, arm64} {
+		raw, err := image(t, p, i).RawConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := factory.ParseConfig(raw)
+		if got.Labels = nil; err != nil || !reflect.DeepEqual(got, h.Configs[platform]) || !reflect.DeepEqual(*p.Artifact.Platforms[i].Config, got) {
+			t.Errorf("%s: %+v, %v", platform, got, err)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func hardening(h factory.Hardening) string {
 // configFile is what a runtime reads: the definition's configuration, and where the layers come from. A label of the
 // definition wins over the standard ones, but not over the factory's own.
 func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, notes map[string]string) (*v1.ConfigFile, error) {
-	c, created := h.Job.Image.Config, v1.Time{Time: h.Lock.Timestamp.UTC()}
+	c, created := h.Config(p), v1.Time{Time: h.Lock.Timestamp.UTC()}
 	labels := maps.Clone(notes)
 	for k, v := range c.Labels {
 		if _, taken := notes[k]; !taken || strings.HasPrefix(k, ociPrefix) && k != AnnotationBaseName && k != AnnotationBaseDigest {
@@ -81,14 +81,11 @@ func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, note
 		RootFS:       v1.RootFS{Type: "layers"},
 		Config: v1.Config{
 			User: c.User, Env: c.Env, WorkingDir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd,
-			StopSignal: c.StopSignal, Labels: labels,
+			StopSignal: c.StopSignal, Labels: labels, ExposedPorts: set(c.Ports), Volumes: set(c.Volumes), Shell: c.Shell,
 		},
 	}
-	for _, port := range c.Ports {
-		if file.Config.ExposedPorts == nil {
-			file.Config.ExposedPorts = map[string]struct{}{}
-		}
-		file.Config.ExposedPorts[port] = struct{}{}
+	if k := c.Healthcheck; k != nil {
+		file.Config.Healthcheck = &v1.HealthConfig{Test: k.Test, Interval: k.Interval, Timeout: k.Timeout, StartPeriod: k.StartPeriod, Retries: k.Retries}
 	}
 	for _, l := range layers {
 		id, err := v1.NewHash(string(l.DiffID))
@@ -103,4 +100,15 @@ func configFile(h factory.Hardened, p factory.Platform, layers []layerBlob, note
 		file.History = append(file.History, v1.History{Created: created, CreatedBy: l.history})
 	}
 	return file, nil
+}
+
+// set is how a configuration file writes a list without an order; nil when it is empty.
+func set(names []string) (all map[string]struct{}) {
+	for _, name := range names {
+		if all == nil {
+			all = map[string]struct{}{}
+		}
+		all[name] = struct{}{}
+	}
+	return all
 }

@@ -111,7 +111,7 @@ func (p Packer) pack(ctx context.Context, h factory.Hardened, dir string) (facto
 				return fmt.Errorf("pack %s %s: %w", h.Job.Image.Name, r.Platform, err)
 			}
 			manifests[i], err = b.image(h, r.Platform, layers, notes)
-			images[i] = summary(r.Platform, manifests[i], layers)
+			images[i] = summary(r.Platform, manifests[i], layers, h.Config(r.Platform))
 			return err
 		})
 	}
@@ -122,8 +122,8 @@ func (p Packer) pack(ctx context.Context, h factory.Hardened, dir string) (facto
 	return factory.Artifact{Digest: digest, Layout: dir, Platforms: images}, err
 }
 
-func summary(p factory.Platform, d v1.Descriptor, layers []layerBlob) factory.PlatformImage {
-	image := factory.PlatformImage{Platform: p, Digest: factory.Digest(d.Digest.String())}
+func summary(p factory.Platform, d v1.Descriptor, layers []layerBlob, c factory.Config) factory.PlatformImage {
+	image := factory.PlatformImage{Platform: p, Digest: factory.Digest(d.Digest.String()), Config: &c}
 	for _, l := range layers {
 		image.Layers = append(image.Layers, l.Layer)
 		image.Size += l.Size

@@ -274,6 +274,12 @@ func must(v any) json.RawMessage {
 // put writes configuration and manifest of one platform.
 func (dir blobs) put(p factory.Platform, have map[string]string, config map[string]json.RawMessage, layers []v1.Descriptor, diffIDs []string, notes map[string]string, created time.Time) (v1.Descriptor, factory.PlatformImage, time.Time, error) {
 	image := factory.PlatformImage{Platform: p}
+	run, err := factory.ParseConfig(must(config))
+	if err != nil {
+		return v1.Descriptor{}, image, created, &factory.Problem{Kind: factory.ErrInvalid, Cause: err}
+	}
+	maps.DeleteFunc(run.Labels, func(key, _ string) bool { return factory.NamesImage(key) })
+	image.Config = &run
 	c, err := dir.document(types.OCIConfigJSON, config)
 	if err != nil {
 		return c, image, created, err

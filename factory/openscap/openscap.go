@@ -42,6 +42,7 @@ func (p Prover) Prove(ctx context.Context, h factory.Hardened) (factory.Proven, 
 	}
 	var out factory.Proven
 	for _, root := range h.Roots {
+		img.Config = h.Config(root.Platform)
 		views, err := p.both(ctx, img, c, root)
 		if err != nil {
 			return factory.Proven{}, fmt.Errorf("prove %s: %w", img.Name, err)

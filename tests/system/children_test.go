@@ -18,6 +18,7 @@ func (p plant) breed(t testing.TB) {
 		}
 	}
 	must(t, drop(p.Dir, families...))
+	p.settle(t, service)
 	gitIn(t, p.Dir, "add", "-A")
 	gitIn(t, p.Dir, "commit", "-qm", "children")
 	p.ok(t, "check")
@@ -28,7 +29,7 @@ func TestChildren(t *testing.T) {
 	p := again(t)
 	parent := p.release(t, "debian-12")
 	p.breed(t)
-	r := p.ok(t, "nightly", "--json")
+	r := p.ok(t, "nightly", "--commit", "--json")
 	n := nightOf(t, r)
 	for _, image := range images {
 		if job := n.job(t, image); job.Release != "" || job.Error != "" {
@@ -51,18 +52,22 @@ func TestChildren(t *testing.T) {
 	}
 	t.Run("verify", func(t *testing.T) {
 		p.serve(t)
-		for _, image := range children {
-			if out := p.ok(t, "verify", p.release(t, image).Tagged()).Stdout; !strings.Contains(out, parent.Digest.Hex()) {
+		for _, image := range append([]string{"service", "worker"}, children...) {
+			if out := p.ok(t, "verify", p.release(t, image).Tagged()).Stdout; !strings.Contains(out, p.release(t, image).Parent.Digest.Hex()) {
 				t.Errorf("verify does not name the base:\n%s", out)
 			}
 		}
+	})
+	t.Run("made by a Dockerfile", func(t *testing.T) {
+		p.serve(t)
+		p.servesAs(t, parent)
 	})
 	t.Run("again", func(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(p.State, "parents", parent.Digest.Hex(), "index.json")); err != nil {
 			t.Error(err)
 		}
-		p.ok(t, "reproduce", "debian-12-static")
-		if r := p.ok(t, "nightly"); !strings.HasPrefix(r.last(), "4 kept (debian-12, debian-12-python, debian-12-static, debian-13)") {
+		p.ok(t, "reproduce", "service")
+		if r := p.ok(t, "nightly"); !strings.HasPrefix(r.last(), "6 kept (debian-12, debian-12-python, debian-12-static, debian-13, service, worker)") {
 			t.Error(r.last())
 		}
 	})
