@@ -219,7 +219,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 func tools(box factory.Digest, img factory.Image) map[string]factory.Digest {
 	recipe := fmt.Sprintf("%s oci %d", buildkit.Recipe(img.Distro.Format()), oci.Recipe)
 	if img.From != "" {
-		recipe = fmt.Sprintf("%s oci %d", buildkit.ChildRecipe(), oci.Recipe)
+		recipe = fmt.Sprintf("%s oci %d", buildkit.ChildRecipe(img.Distro.Format()), oci.Recipe)
 	}
 	return map[string]factory.Digest{"toolbox": box, "recipe": factory.DigestOf([]byte(recipe))}
 }

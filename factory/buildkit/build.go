@@ -29,6 +29,7 @@ type batch struct {
 	files    []string        // where each package is mounted
 	mounts   []llb.RunOption // which mount them
 	toolbox  llb.State
+	parent   *llb.State // the root that packages are added to; nil = an empty one
 }
 
 func (b batch) title() string { return b.Job.Image.Name + " " + b.platform.String() }
@@ -159,16 +160,24 @@ func (c *Client) rootfs(l factory.Locked, lp factory.LockedPlatform) (llb.State,
 	if b.toolbox, err = unmarshal(box); err != nil {
 		return llb.State{}, err
 	}
-	for i, p := range lp.Packages {
+	if err := b.fetch(c, m); err != nil {
+		return llb.State{}, err
+	}
+	return m.root(b)
+}
+
+// fetch says where each package is mounted.
+func (b *batch) fetch(c *Client, m maker) error {
+	for i, p := range b.packages {
 		src, file, err := c.source(b.toolbox, p)
 		if err != nil {
-			return llb.State{}, err
+			return err
 		}
 		at := fmt.Sprintf(m.file, i)
 		b.files = append(b.files, at)
 		b.mounts = append(b.mounts, llb.AddMount(at, src, llb.SourcePath(file), llb.Readonly))
 	}
-	return m.root(b)
+	return nil
 }
 
 // script runs a Python script in the toolbox, without network, on the packages and the files given; the target is empty at

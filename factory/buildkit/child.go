@@ -33,8 +33,14 @@ var (
 	cutScript []byte
 )
 
-// ChildRecipe is the digest of how this package makes a child out of its parent's release. It belongs into every child's lock.
-func ChildRecipe() factory.Digest { return factory.DigestOf(slices.Concat(extendScript, cutScript)) }
+// ChildRecipe is the digest of how this package makes a child of a format out of its parent's release. It belongs into every child's
+// lock.
+func ChildRecipe(f factory.Format) factory.Digest {
+	if f == factory.RPM {
+		return Recipe(f)
+	}
+	return factory.DigestOf(slices.Concat(extendScript, cutScript))
+}
 
 const (
 	cutPrefix   = "cut "
@@ -55,8 +61,9 @@ type child struct {
 // child describes a child's root up to its files: the parent's release, the packages that this does not have, accounts.
 func (c *Client) child(b batch) (*child, error) {
 	img := b.Job.Image
-	if f := img.Distro.Format(); f != factory.Deb {
-		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s: children are made of Debian images only, and %s is one of %s packages", img.Name, img.From, f), Where: img.Where}
+	format := img.Distro.Format()
+	if format == factory.RPM && len(img.Only) > 0 {
+		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: "only: parts are made of Debian images, and " + img.From + " is one of RPM packages", Where: img.Where, Hint: "build on the whole of it"}
 	}
 	if b.Job.Parent == nil || b.Lock.Parent == nil || b.Lock.Parent.Image != img.From {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("nothing says which release of %s, or which lock, %s is built on", img.From, img.Name), Where: img.Where, Hint: "factory build " + img.From + ", then factory lock " + img.Name}
@@ -72,7 +79,7 @@ func (c *Client) child(b batch) (*child, error) {
 	if k.more, err = missing(b, lock.For(b.platform)); err != nil {
 		return nil, err
 	}
-	if len(k.more) > 0 && !slices.ContainsFunc(lock.For(b.platform), func(p factory.Package) bool { return p.Name == "dpkg" }) {
+	if format == factory.Deb && len(k.more) > 0 && !slices.ContainsFunc(lock.For(b.platform), func(p factory.Package) bool { return p.Name == "dpkg" }) {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s has no dpkg that could install the packages of %s", img.From, img.Name), Where: img.Where, Hint: "build it from an image that has, or take only files"}
 	}
 	return k, nil
@@ -206,11 +213,19 @@ func missing(b batch, parents []factory.Package) (more []factory.Package, err er
 	return more, nil
 }
 
-// extend installs the packages that the parent does not have, inside the target, and makes its accounts.
+// extend installs the packages that the parent does not have, and makes its accounts: dpkg inside the target, rpm from the toolbox.
 func (k *child) extend(c *Client) (llb.State, error) {
 	img := k.Job.Image
 	if len(k.more) == 0 && len(img.Users) == 0 {
 		return k.base, nil
+	}
+	if m := makers[img.Distro.Format()]; img.Distro.Format() == factory.RPM {
+		b := k.batch
+		b.packages, b.parent = k.more, &k.base
+		if err := b.fetch(c, m); err != nil {
+			return llb.State{}, err
+		}
+		return m.root(b)
 	}
 	args := []string{"/bin/sh", ownDir + "/extend.sh"}
 	for _, g := range img.Packages.OmitPaths {

@@ -179,7 +179,6 @@ func TestChildIsNotDescribed(t *testing.T) {
 		kind          error
 		says          string
 	}{
-		"RPM":             {func(w *world) { w.locked.Job.Image.Distro = factory.Distro{Family: factory.RedHat, Release: "9"} }, nil, factory.ErrInvalid, "children are made of Debian images only"},
 		"no release":      {nil, func(w *world) { w.locked.Job.Parent = nil }, factory.ErrInvalid, "nothing says which release of debian-12"},
 		"another parent":  {nil, func(w *world) { w.locked.Lock.Parent.Image = "debian-13" }, factory.ErrInvalid, "nothing says"},
 		"no inputs":       {nil, func(w *world) { w.locked.Inputs = []byte("no tar") }, factory.ErrInvalid, "no tar"},
@@ -233,7 +232,7 @@ func (w *world) damage() {
 
 func TestChildRecipeIsItsOwn(t *testing.T) {
 	t.Parallel()
-	if r := ChildRecipe(); r == Recipe(factory.Deb) || r != factory.DigestOf(slices.Concat(extendScript, cutScript)) {
+	if r := ChildRecipe(factory.Deb); r == Recipe(factory.Deb) || r != factory.DigestOf(slices.Concat(extendScript, cutScript)) || ChildRecipe(factory.RPM) != Recipe(factory.RPM) {
 		t.Error(r)
 	}
 }

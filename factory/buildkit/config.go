@@ -20,7 +20,7 @@ func (k *child) configured() (c factory.Config, err error) {
 	below := parent
 	if k.image != nil {
 		if below, err = factory.ParseConfig(k.image); err != nil {
-			return c, fmt.Errorf("Dockerfile of %s: %w", img.Name, err)
+			return c, fmt.Errorf("%s of %s: %w", img.Dockerfile, img.Name, err)
 		}
 	}
 	below.Labels = maps.Clone(below.Labels)

@@ -38,8 +38,9 @@ type installPlan struct {
 	Timestamp int64            `json:"timestamp"` // seconds since 1970
 	Database  string           `json:"database"`  // sqlite, berkeley
 	Packages  []installPackage `json:"packages"`
-	Keys      []string         `json:"keys"` // files
-	Omit      []string         `json:"omit"` // folders
+	Keys      []string         `json:"keys"`   // files
+	Omit      []string         `json:"omit"`   // folders
+	Parent    bool             `json:"parent"` // the root is that of another image, and its database is continued
 	Users     []installUser    `json:"users"`
 }
 
@@ -58,7 +59,7 @@ type installUser struct {
 	Shell string `json:"shell"`
 }
 
-// rpm verifies and installs all packages with the toolbox's rpm.
+// rpm verifies and installs all packages with the toolbox's rpm, into the parent's root where there is one.
 func (b batch) rpm() (llb.State, error) {
 	plan, files, err := b.installPlan()
 	if err != nil {
@@ -74,7 +75,11 @@ func (b batch) rpm() (llb.State, error) {
 		llb.AddEnv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
 		llb.AddEnv("HOME", "/root"), llb.AddEnv("LC_ALL", "C"), llb.AddEnv("SYSTEMD_OFFLINE", "1"),
 		llb.AddEnv("SOURCE_DATE_EPOCH", fmt.Sprint(b.Lock.Timestamp.Unix())))
-	return install.AddMount(factory.TargetMount, llb.Scratch()).Platform(ociPlatform(b.platform)), nil
+	target := llb.Scratch()
+	if b.parent != nil {
+		target = *b.parent
+	}
+	return install.AddMount(factory.TargetMount, target).Platform(ociPlatform(b.platform)), nil
 }
 
 func jsonFile(v any) (factory.File, error) {
@@ -85,7 +90,7 @@ func jsonFile(v any) (factory.File, error) {
 // installPlan returns the plan, and the files of the keys that it names.
 func (b batch) installPlan() (installPlan, map[string]factory.File, error) {
 	img := b.Job.Image
-	plan := installPlan{Arch: b.platform.Machine(), Timestamp: b.Lock.Timestamp.Unix(), Database: "sqlite", Omit: []string{}, Users: []installUser{}}
+	plan := installPlan{Arch: b.platform.Machine(), Timestamp: b.Lock.Timestamp.Unix(), Database: "sqlite", Omit: []string{}, Users: []installUser{}, Packages: []installPackage{}, Parent: b.parent != nil}
 	if form := databases[[2]string{img.Distro.Family, img.Distro.Release}]; form != "" {
 		plan.Database = form
 	}

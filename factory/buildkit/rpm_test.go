@@ -167,9 +167,18 @@ func needsRPM(t *testing.T) {
 // installAll runs the script on this host as Build does in the toolbox.
 func installAll(t *testing.T, plan installPlan, keys ...factory.Key) (root, said string, exit int) {
 	t.Helper()
+	root = filepath.Join(t.TempDir(), "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said, exit = installInto(t, root, plan, keys...)
+	return root, said, exit
+}
+
+func installInto(t *testing.T, root string, plan installPlan, keys ...factory.Key) (said string, exit int) {
+	t.Helper()
 	needsRPM(t)
 	dir := t.TempDir()
-	root = filepath.Join(dir, "root")
 	for i, k := range keys {
 		at := filepath.Join(dir, "key"+strconv.Itoa(i))
 		plan.Keys = append(plan.Keys, at)
@@ -178,6 +187,7 @@ func installAll(t *testing.T, plan installPlan, keys ...factory.Key) (root, said
 		}
 	}
 	plan.Arch, plan.Timestamp, plan.Omit, plan.Users = "x86_64", made.Unix(), append([]string{}, plan.Omit...), append([]installUser{}, plan.Users...)
+	plan.Packages = append([]installPackage{}, plan.Packages...)
 	if plan.Database == "" {
 		plan.Database = "sqlite"
 	}
@@ -187,16 +197,13 @@ func installAll(t *testing.T, plan installPlan, keys ...factory.Key) (root, said
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command("/usr/bin/python3", "-s", filepath.Join(dir, "install_rpm.py"), filepath.Join(dir, "plan.json"), root)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C", "SOURCE_DATE_EPOCH="+strconv.FormatInt(made.Unix(), 10))
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return root, string(out), cmd.ProcessState.ExitCode()
+	return string(out), cmd.ProcessState.ExitCode()
 }
 
 // made is the lock's time.

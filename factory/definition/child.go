@@ -201,6 +201,9 @@ func (l *loader) checkChild(f imageFile) {
 	if f.Kind.Value == string(factory.KindToolbox) {
 		l.problems.add(f.From.At, "remove it", "from: a toolbox is made of packages alone")
 	}
+	if format := (factory.Distro{Family: f.Distro.Family.Value}).Format(); format == factory.RPM && len(f.Only) > 0 {
+		l.problems.add(f.Only[0].At, "build on the whole of it", "only: parts are made of Debian images, and %s is one of RPM packages", f.From.Value)
+	}
 	if f.Dockerfile.Value != "" {
 		if len(f.Files) > 0 {
 			l.problems.add(f.Files[0].Where, "COPY it in the "+f.Dockerfile.Value, "files: the %s has everything below files/ already", f.Dockerfile.Value)

@@ -19,8 +19,10 @@ const (
 // rpmFixture is the fixture with an image of an RPM family beside the others.
 func rpmFixture() map[string]string {
 	files := fixture()
-	files["CODEOWNERS"] += "/baseimages/hat/ @example/linux\n"
-	files[ownersYAML] += "  hat: linux\n"
+	files["CODEOWNERS"] += "/baseimages/hat/ @example/linux\n/baseimages/part/ @example/linux\n"
+	files[ownersYAML] += "  hat: linux\n  part: linux\n"
+	files["baseimages/part/image.yaml"] = "from: hat\nsummary: On a hat\n"
+	files["baseimages/part/tests.yaml"] = "nonRoot: true\n"
 	files["baseimages/keys/hat-9.asc"] = keyText
 	files["baseimages/hat/tests.yaml"] = "packages: {present: [libstdc++, ModemManager, python3_x]}\n"
 	files[rpmYAML] = `kind: base
@@ -128,6 +130,8 @@ func TestRefuseRPM(t *testing.T) {
 		{"key twice", rpmYAML, "packages:", "  - {file: hat-9.asc, fingerprint: \"" + fingerprint + "\"}\npackages:", `keys: ` + fingerprint + ` is there twice, first in line 9`},
 		{"module without a stream", rpmYAML, "nodejs:20", "nodejs", `packages.modules: expected a module and its stream, like nodejs:20, found "nodejs"`},
 		{"releasever", rpmYAML, `releasever: "9.6"`, `releasever: newest`, `distro.releasever: expected a version of the release in quotes, like "2023.9.20251110", or latest`},
+
+		{"a part", "baseimages/part/image.yaml", "summary:", "only: [bash]\nsummary:", `part/image.yaml:2:8: only: parts are made of Debian images, and hat is one of RPM packages (build on the whole of it)`},
 
 		{"deb with keys", imageYAML, "users:", "keys:\n  - {file: hat-9.asc, fingerprint: \"" + fingerprint + "\"}\nusers:", `small/image.yaml:16:5: keys: an image of debian has none`},
 		{"deb with modules", imageYAML, "  exclude: [mount]", "  exclude: [mount]\n  modules: [\"a:b\"]", `packages.modules: an image of debian has none`},

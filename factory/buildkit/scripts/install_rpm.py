@@ -1,4 +1,4 @@
-"""Install the packages of a lock, and nothing else, into an empty root, in one transaction of rpm.
+"""Install the packages of a lock, and nothing else, into an empty root or into that of a parent, in one transaction of rpm.
 
 usage: install_rpm.py PLAN ROOT
 
@@ -42,7 +42,10 @@ def main():
         verify(plan)
         elements = read(plan, root)
         with rpm_root.devices(root):
-            install(elements, root)
+            if plan["parent"]:
+                rpm_database.begin(root, plan["database"])
+            if elements:  # a child may only have accounts of its own
+                install(elements, root)
             rpm_root.run(root, lambda: rpm_root.settle(plan))
             rpm_database.finish(root, plan["database"])
         rpm_root.date(root, plan["timestamp"])

@@ -1,8 +1,12 @@
 """rpm's database in the form that the release's own rpm reads, with the same bytes for the same packages."""
 import os
+import shutil
 import sqlite3
 import struct
 import subprocess
+import tempfile
+
+import rpm
 
 FOLDER = "var/lib/rpm"
 PAGE = 4096  # bytes, of Berkeley DB's files
@@ -12,11 +16,46 @@ class Failed(Exception):
     pass
 
 
-def finish(root, form):
-    """Give the database, which the toolbox's rpm has written, its final form."""
+def within(root):
     folder = os.path.realpath(os.path.join(root, FOLDER))
     if not folder.startswith(root + "/"):
         raise Failed(f"/{FOLDER} leads out of the root, to {folder}")
+    return folder
+
+
+def begin(root, form):
+    """Give the database of a parent the form that the toolbox's rpm writes."""
+    folder = within(root)
+    if not os.path.isfile(os.path.join(folder, "Packages" if form == "berkeley" else "rpmdb.sqlite")):
+        raise Failed(f"the parent has no database of packages in /{FOLDER}")
+    if form != "berkeley":
+        return
+    _, records = dumped(os.path.join(folder, "Packages"))
+    headers = sorted((struct.unpack("<I", key)[0], blob) for key, blob in records)
+    for path in files(folder):
+        os.unlink(path)
+    # rpm exchanges the whole folder, which cannot be done where the parent's files lie.
+    work = os.path.join(tempfile.mkdtemp(), "rpm")
+    os.mkdir(work)
+    db = sqlite3.connect(os.path.join(work, "rpmdb.sqlite"))
+    db.execute("CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
+    db.executemany("INSERT INTO Packages VALUES (?, ?)", [h for h in headers if h[0] > 0])
+    db.commit()
+    db.close()
+    rpm.addMacro("_dbpath", work)
+    ts = rpm.TransactionSet("/")
+    ts.setVSFlags(rpm.RPMVSF_MASK_NOSIGNATURES | rpm.RPMVSF_MASK_NODIGESTS)
+    if ts.rebuildDB() != 0:
+        raise Failed(f"/{FOLDER}: rpm cannot continue the parent's database")
+    ts.closeDB()
+    rpm.delMacro("_dbpath")
+    for name in os.listdir(work):
+        shutil.copyfile(os.path.join(work, name), os.path.join(folder, name))
+
+
+def finish(root, form):
+    """Give the database, which the toolbox's rpm has written, its final form."""
+    folder = within(root)
     path = os.path.join(folder, "rpmdb.sqlite")
     if form == "berkeley":
         berkeley(folder, path)
@@ -64,15 +103,24 @@ def rebuild(root):
 
 def canonical(folder):
     """Write every file of Berkeley DB anew: what a page says beside its records depends on how it came about."""
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if name[0].isupper() and os.path.isfile(path) and not os.path.islink(path):
-            dump = subprocess.run(["db5.3_dump", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            if dump.returncode != 0:
-                raise Failed(f"/{FOLDER}/{name}: {dump.stderr.strip()}")
-            kind, records = parse(dump.stdout)
-            os.unlink(path)
-            load(path, kind, records)
+    for path in files(folder):
+        kind, records = dumped(path)
+        os.unlink(path)
+        load(path, kind, records)
+
+
+def files(folder):
+    """The files of Berkeley DB that rpm keeps."""
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name[0].isupper()]
+    return [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
+
+
+def dumped(path):
+    """The kind and the records of a file."""
+    dump = subprocess.run(["db5.3_dump", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if dump.returncode != 0:
+        raise Failed(f"/{FOLDER}/{os.path.basename(path)}: {dump.stderr.strip()}")
+    return parse(dump.stdout)
 
 
 def parse(dump):

@@ -1,4 +1,4 @@
-"""What a new root has besides its packages: devices while scripts run, the definition's accounts, the omitted folders."""
+"""What a root has besides its packages: devices while scripts run, the definition's accounts, the omitted folders."""
 import contextlib
 import os
 import stat
@@ -16,7 +16,8 @@ class Failed(Exception):
 def devices(root):
     """The devices that scripts take for granted; they are gone afterwards. There is no /proc: nothing here may mount."""
     folder = os.path.join(root, "dev")
-    os.mkdir(folder, 0o755)
+    with contextlib.suppress(FileExistsError):  # that of a parent has it, empty
+        os.mkdir(folder, 0o755)
     for name, minor in DEVICES.items():
         os.mknod(os.path.join(folder, name), 0o666 | stat.S_IFCHR, os.makedev(1, minor))
         os.chmod(os.path.join(folder, name), 0o666)
@@ -53,12 +54,23 @@ def settle(plan):
     if plan["omit"]:
         os.makedirs("/etc/rpm", exist_ok=True)
         # rpm reads /etc/rpm/macros.*; what is shared over the network it does not install.
-        write("/etc/rpm/macros.factory", "# What this image leaves out of every package, its children leave out too.\n%_netsharedpath " + ":".join(plan["omit"]) + "\n")
+        write(plan, "/etc/rpm/macros.factory", "# What this image leaves out of every package, its children leave out too.\n%_netsharedpath " + ":".join(plan["omit"]) + "\n")
     for user in plan["users"]:
-        add_account(user, plan["timestamp"] // 86400)
+        if not (plan["parent"] and there(user)):
+            add_account(user, plan["timestamp"] // 86400)
 
 
-def write(path, text):
+def there(user):
+    """Whether the parent has the account."""
+    return any(a[:1] + a[2:4] == [user["name"], str(user["uid"]), str(user["gid"])] for a in entries("/etc/passwd"))
+
+
+def write(plan, path, text):
+    if plan["parent"] and os.path.isfile(path):
+        with open(path) as f:
+            if f.read() == text:
+                return
+        os.unlink(path)
     with open(path, "x") as f:
         f.write(text)
 
