@@ -48,6 +48,7 @@ var settings = []setting{
 	{Key: "env", Env: "FACTORY_ENV", Default: "dev", Help: "environment that new releases are tagged for"},
 	{Key: "heartbeat", Env: "FACTORY_HEARTBEAT", Default: "", Help: "monitor that a night tells how it ended: env:NAME or file:PATH with its URL, or the URL; empty = none", flag: "-"},
 	{Key: "canary-wait", Env: "FACTORY_CANARY_WAIT", Default: "30m", Help: "how long canaries among the dependents hold the others back", flag: "-"},
+	{Key: "trigger-timeout", Env: "FACTORY_TRIGGER_TIMEOUT", Default: "30s", Help: "how long a server may take to be told of a release, and to answer", flag: "-"},
 	{Key: "cause", Env: "FACTORY_CAUSE", Default: "", Help: "id of the factory's own trigger that asked for this run; its releases say so, and it is not told of them again", flag: "-"},
 	{Key: "progress", Env: "FACTORY_PROGRESS", Default: "auto", Help: "auto, tty, plain or json"},
 }
@@ -79,6 +80,7 @@ type config struct {
 	MaxAge         time.Duration
 	Env            factory.Env
 	CanaryWait     time.Duration
+	TriggerTimeout time.Duration
 	Progress       string
 	// Vulnerabilities is auto, archive, a folder or a reference; Scanners are programs, the first makes the SBOMs.
 	Vulnerabilities string
@@ -257,6 +259,9 @@ func (c *config) parse() error {
 	}
 	if c.CanaryWait, err = parseAge(get("canary-wait")); err != nil {
 		bad("canary-wait", "a duration such as 30m")
+	}
+	if c.TriggerTimeout, err = parseAge(get("trigger-timeout")); err != nil || c.TriggerTimeout > longestCall {
+		bad("trigger-timeout", "a duration such as 30s, an hour at most")
 	}
 	if c.Env, err = factory.ParseEnv(get("env")); err != nil {
 		bad("env", "dev, staging or prod")

@@ -20,6 +20,7 @@ import (
 const (
 	triggerPatience = 5 * time.Second // for what is due next, when everything due was delivered
 	triggerBudget   = 2 * time.Minute // for what a run delivers at its end
+	longestCall     = time.Hour       // that may be configured
 )
 
 // following are the dependents as this invocation read them, once.
@@ -93,8 +94,8 @@ func plainly(err error) error { return errors.New(firstLine(err.Error())) }
 
 // dispatcher delivers triggers.
 func (a *app) dispatcher(db *store.Store) *dispatch.Dispatcher {
-	teller := &telling{app: a, db: db, client: &downstream.Client{Now: a.w.Now, Events: a.emit}}
-	return &dispatch.Dispatcher{Outbox: db, Book: db, Teller: teller, Now: a.w.Now, Rand: rand.Float64, CanaryWait: a.cfg.CanaryWait, Patience: triggerPatience, Events: a.emit,
+	teller := &telling{app: a, db: db, client: &downstream.Client{Now: a.w.Now, Timeout: a.cfg.TriggerTimeout, Events: a.emit}}
+	return &dispatch.Dispatcher{Outbox: db, Book: db, Teller: teller, Now: a.w.Now, Rand: rand.Float64, CanaryWait: a.cfg.CanaryWait, Timeout: a.cfg.TriggerTimeout, Patience: triggerPatience, Events: a.emit,
 		Route: func(t factory.Trigger) (factory.Server, error) {
 			_, s, err := a.addressee(t)
 			return s, err

@@ -19,7 +19,7 @@ import (
 
 // unsent is why there was no answer, in words of our own: those of net/http hold the address.
 func (c *call) unsent(ctx context.Context, err error, timeout time.Duration) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return c.problem(factory.ErrUnavailable, "interrupted", "", context.Cause(ctx))
 	}
 	var certificate *tls.CertificateVerificationError
