@@ -51,7 +51,9 @@ type Server struct {
 	URL   string `json:"url"`
 	User  string `json:"user,omitempty"` // Jenkins
 	Token string `json:"token"`          // reference: env:NAME or file:PATH
-	// PerMinute is how many tellings it gets in a minute at most, from one process; 0 means 60. A pull request takes about a dozen requests.
+	// ReadToken is a reference too, to what asks what became of a build; empty = Token, where that can ask.
+	ReadToken string `json:"readToken,omitempty"`
+	// PerMinute is how often it is told or asked in a minute at most, by one process; 0 means 60. A pull request takes about a dozen requests.
 	PerMinute int `json:"perMinute,omitempty"`
 }
 
@@ -78,7 +80,18 @@ type Trigger struct {
 	Answer    string       `json:"answer,omitempty"` // what the server said last, or why there was no answer
 	URL       string       `json:"url,omitempty"`    // where a person sees what came of it: a pull request, a pipeline
 	Done      bool         `json:"done,omitempty"`   // the dependent is known to have the digest
+	Handle    string       `json:"handle,omitempty"` // by which its server knows the build that it began; empty = it did not say
+	Fate      Fate         `json:"fate,omitempty"`
 }
+
+// Fate is what became of a canary that was told, beside Done.
+type Fate string
+
+// The fates; empty = nothing of these is known.
+const (
+	FateFailed  Fate = "failed"  // its build failed: the others wait for a person, or for a build that succeeds
+	FateExcused Fate = "excused" // a person lets the others go, whatever became of it
+)
 
 // TriggerState is where a trigger stands.
 type TriggerState string
@@ -113,8 +126,21 @@ type Observed struct {
 type Told struct {
 	Answer string // for people
 	URL    string // where to see what came of it; empty = the server does not say
+	Handle string // of the build that it began, to ask for it later; empty = the server does not say
 	Done   bool   // nothing was to be done: the dependent has the digest already
 	// RetryAfter is, with an error, how long the server asked to be left alone; 0 = it did not say.
+	RetryAfter time.Duration
+}
+
+// Seen is what is known of a dependent some time after it was told.
+type Seen struct {
+	Known  bool   // that can be known of this dependent
+	Done   bool   // it has the digest: its build succeeded
+	Failed bool   // its build failed, as things are
+	Answer string // for people; empty = what was said before
+	URL    string // empty = as before
+	Handle string // empty = as before
+	// RetryAfter is as in Told.
 	RetryAfter time.Duration
 }
 

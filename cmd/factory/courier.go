@@ -64,7 +64,14 @@ func (a *app) follow(e factory.Entry) (all []factory.Trigger) {
 	return all
 }
 
-// addressee finds whom a trigger is for, and the server that it goes through. ErrNotFound means that nobody is to be told any more.
+// errAbsent is of a trigger whose dependent these definitions do not have, or not so: they may be older than the trigger, and whoever
+// wrote it knew better.
+var errAbsent = errors.New("not in dependents.yaml here")
+
+// wayOut is what to do about it.
+const wayOut = "send from a checkout that has it, or factory triggers drop --absent"
+
+// addressee finds whom a trigger is for, and the server that it goes through.
 func (a *app) addressee(t factory.Trigger) (factory.Dependent, factory.Server, error) {
 	known, problem := a.dependents()
 	for _, d := range known {
@@ -72,7 +79,7 @@ func (a *app) addressee(t factory.Trigger) (factory.Dependent, factory.Server, e
 			continue
 		}
 		if d.Image != t.Image || d.Env != t.Env {
-			return d, factory.Server{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("%s follows %s in %s now", d.Name, d.Image, d.Env)}
+			return d, factory.Server{}, fmt.Errorf("%w: %s follows %s in %s; %s", errAbsent, d.Name, d.Image, d.Env, wayOut)
 		}
 		s, ok := a.cfg.Servers[d.Tell.Server]
 		if !ok {
@@ -86,7 +93,7 @@ func (a *app) addressee(t factory.Trigger) (factory.Dependent, factory.Server, e
 	if problem != nil {
 		return factory.Dependent{}, factory.Server{}, errors.New("dependents.yaml is not in order: factory check")
 	}
-	return factory.Dependent{}, factory.Server{}, &factory.Problem{Kind: factory.ErrNotFound, What: t.Dependent + " is not in dependents.yaml any more"}
+	return factory.Dependent{}, factory.Server{}, fmt.Errorf("%w: nobody is called %s; %s", errAbsent, t.Dependent, wayOut)
 }
 
 // plainly is an error without its kind: nothing is to be decided by it.
@@ -166,7 +173,7 @@ func (c *courier) deliver(ctx context.Context) {
 	}
 	r, err := c.d.Deliver(ctx)
 	c.did.Delivered += r.Delivered
-	c.did.Stuck = r.Stuck
+	c.did.Stuck, c.did.Failing = r.Stuck, r.Failing
 	if err != nil && ctx.Err() == nil {
 		c.app.emit(factory.Event{Kind: factory.Warned, Message: "triggers: " + err.Error()})
 	}
@@ -198,6 +205,10 @@ func (c *courier) finish(ctx context.Context, hurry bool) *tally {
 		t := tally{c.did.Delivered, counts[factory.TriggerWaiting], counts[factory.TriggerDead]}
 		for _, why := range sortedKeys(c.did.Stuck) {
 			c.app.emit(factory.Event{Kind: factory.Warned, Message: fmt.Sprintf("%s cannot be told: %s", count(c.did.Stuck[why], "dependent"), why)})
+		}
+		for _, f := range c.did.Failing {
+			c.app.emit(factory.Event{Kind: factory.Warned, Image: f.Image, Message: fmt.Sprintf("the canary %s failed, and %s not told: %s; once it is repaired: factory triggers retry %s; or let them go: factory triggers excuse %s --reason WHY",
+				f.Dependent, counted(f.Holds, "dependent is", "dependents are"), f.Answer, f.ID, f.ID)})
 		}
 		if t != (tally{}) {
 			c.told = &t

@@ -40,7 +40,11 @@ func newConfig(mk maker) *cobra.Command {
 		}
 		for _, id := range sortedKeys(c.cfg.Servers) {
 			s := c.cfg.Servers[id]
-			shown := fmt.Sprintf("%s, token %s, %d a minute", strings.TrimSpace(s.URL+" "+s.User), s.Token, cmp.Or(s.PerMinute, 60))
+			tokens := s.Token
+			if s.ReadToken != "" {
+				tokens += ", read-token " + s.ReadToken
+			}
+			shown := fmt.Sprintf("%s, token %s, %d a minute", strings.TrimSpace(s.URL+" "+s.User), tokens, cmp.Or(s.PerMinute, 60))
 			text = append(text, []string{"servers." + id, shown, "factory.yaml", "", "server that dependents are told through"})
 		}
 		if c.JSON {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -29,13 +31,43 @@ func (t *telling) Tell(ctx context.Context, tr factory.Trigger) (factory.Told, e
 	return t.client.Tell(ctx, server, token, n)
 }
 
-// Watch looks whether a canary has what it was told of.
-func (t *telling) Watch(ctx context.Context, tr factory.Trigger) (known, done bool, err error) {
-	server, token, n, err := t.message(ctx, tr)
+// Watch looks what became of what a canary was told: whether an image that it publishes was seen on the release, or else what its
+// server says of the build.
+func (t *telling) Watch(ctx context.Context, tr factory.Trigger) (factory.Seen, error) {
+	d, server, err := t.app.addressee(tr)
 	if err != nil {
-		return false, false, err
+		return factory.Seen{Known: true}, plainly(err)
 	}
-	return t.client.Watch(ctx, server, token, n)
+	if seen, err := t.published(ctx, d, tr); err != nil || seen.Done {
+		return seen, err
+	}
+	token, err := secret(cmp.Or(server.ReadToken, server.Token), t.app.w.Env)
+	if err != nil {
+		return factory.Seen{Known: true}, plainly(err)
+	}
+	seen, err := t.client.Watch(ctx, server, string(token), factory.Notice{Trigger: tr, Dependent: d})
+	if err == nil && !seen.Known && len(d.Publishes) > 0 {
+		seen.Known, seen.Answer = true, "waits until what it publishes is seen on the release: factory dependents discover"
+	}
+	return seen, err
+}
+
+// published looks for an image on the release that was seen where the dependent publishes.
+func (t *telling) published(ctx context.Context, d factory.Dependent, tr factory.Trigger) (factory.Seen, error) {
+	if len(d.Publishes) == 0 {
+		return factory.Seen{}, nil
+	}
+	all, err := t.db.Observed(ctx, store.ObservedQuery{Image: tr.Image})
+	if err != nil {
+		return factory.Seen{Known: true}, err
+	}
+	for _, o := range all {
+		on := o.Base != "" && strings.HasSuffix(tr.Ref, "@"+string(o.Base)) || o.Release != "" && o.Release == tr.Release
+		if on && slices.Contains(d.Publishes, o.Repository) {
+			return factory.Seen{Known: true, Done: true, Answer: o.Repository + ":" + o.Tag + " is built on it"}, nil
+		}
+	}
+	return factory.Seen{Known: true}, nil
 }
 
 // message is what a trigger's dependent is told, and through what. Its errors are of no kind: they are the factory's own, and decide

@@ -16,7 +16,7 @@ func (c *config) readServers(path string, line int, raw map[string]any) []error 
 	bad := func(hint, format string, args ...any) {
 		problems = append(problems, &factory.Problem{Kind: factory.ErrInvalid, What: "servers: " + fmt.Sprintf(format, args...), Where: factory.Position{File: path, Line: line}, Hint: hint})
 	}
-	const form = "servers: {ID: {url: URL, user: NAME, token: env:NAME or file:PATH, per-minute: 60}}"
+	const form = "servers: {ID: {url: URL, user: NAME, token: env:NAME or file:PATH, read-token: env:NAME or file:PATH, per-minute: 60}}"
 	for _, id := range slices.Sorted(maps.Keys(raw)) {
 		fields, ok := raw[id].(map[string]any)
 		if !ok {
@@ -24,7 +24,7 @@ func (c *config) readServers(path string, line int, raw map[string]any) []error 
 			continue
 		}
 		s := factory.Server{ID: id}
-		texts := map[string]*string{"url": &s.URL, "user": &s.User, "token": &s.Token}
+		texts := map[string]*string{"url": &s.URL, "user": &s.User, "token": &s.Token, "read-token": &s.ReadToken}
 		for _, name := range slices.Sorted(maps.Keys(fields)) {
 			text, isText := fields[name].(string)
 			switch into := texts[name]; {
@@ -47,6 +47,9 @@ func (c *config) readServers(path string, line int, raw map[string]any) []error 
 		}
 		if !isReference(s.Token) { // and it is not repeated: it may be the secret itself
 			bad("token: env:NAME or token: file:PATH, never the secret itself; of a webhook it is what signs", "%s.token is no reference", id)
+		}
+		if s.ReadToken != "" && !isReference(s.ReadToken) {
+			bad("read-token: env:NAME or read-token: file:PATH, never the secret itself", "%s.read-token is no reference", id)
 		}
 		c.Servers[id] = s
 	}

@@ -90,6 +90,8 @@ type view struct {
 	Overdue []overdue `json:"overdue,omitzero"`
 	// DeadTriggers is how many dependents could not be told of a release.
 	DeadTriggers int `json:"deadTriggers,omitempty"`
+	// FailedCanaries is how many hold others back because their build failed.
+	FailedCanaries int `json:"failedCanaries,omitempty"`
 	// Unsaid are images that are not overdue because of a night that did not note its environment.
 	Unsaid []string `json:"unknownEnvironment,omitempty"`
 }
@@ -183,6 +185,9 @@ func (c *command) morning(ctx context.Context, set definition.Set) (view, error)
 		return v, err
 	}
 	v.DeadTriggers = counts[factory.TriggerDead]
+	if v.FailedCanaries, err = failedCanaries(ctx, db); err != nil {
+		return v, err
+	}
 	v.LastRun, err = lastNight(ctx, db)
 	return v, err
 }
@@ -339,6 +344,9 @@ func (c *command) printStatus(v view) error {
 	}
 	if v.DeadTriggers > 0 {
 		fmt.Fprintf(c.w.Stderr, "%s: somebody does not know of a release: factory triggers list --state dead\n", count(v.DeadTriggers, "dead trigger"))
+	}
+	if v.FailedCanaries > 0 {
+		fmt.Fprintf(c.w.Stderr, "%s others back: factory triggers list\n", counted(v.FailedCanaries, "failed canary holds", "failed canaries hold"))
 	}
 	if v.LastRun == nil {
 		fmt.Fprintln(c.w.Stderr, "no nightly run yet: factory nightly")

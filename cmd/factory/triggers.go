@@ -15,12 +15,12 @@ import (
 )
 
 func newTriggers(mk maker) *cobra.Command {
-	parent := &cobra.Command{Use: "triggers", Short: "what dependents are told of releases: list, show, send, retry", Long: `A trigger tells one dependent of one digest in one environment. It is written together with what it tells of, and delivered afterwards:
+	parent := &cobra.Command{Use: "triggers", Short: "what dependents are told of releases: list, show, send, retry, excuse, drop", Long: `A trigger tells one dependent of one digest in one environment. It is written together with what it tells of, and delivered afterwards:
 by the run itself, by the next one, or by factory triggers send.
 
 ` + exitHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	parent.AddCommand(newTriggersList(mk), newTriggersShow(mk), newTriggersSend(mk), newTriggersRetry(mk))
+	parent.AddCommand(newTriggersList(mk), newTriggersShow(mk), newTriggersSend(mk), newTriggersRetry(mk), newTriggersExcuse(mk), newTriggersDrop(mk))
 	return parent
 }
 
@@ -54,7 +54,7 @@ func newTriggersList(mk maker) *cobra.Command {
 		}
 		var text [][]string
 		for _, t := range all {
-			text = append(text, []string{t.ID, string(t.State), t.Dependent, t.Tag.String(), t.Image, strconv.Itoa(t.Attempts), c.when(t), cmp.Or(t.URL, t.Answer)})
+			text = append(text, []string{t.ID, stateOf(t), t.Dependent, t.Tag.String(), t.Image, strconv.Itoa(t.Attempts), c.when(t), seeing(t)})
 		}
 		return c.table([]string{"TRIGGER", "STATE", "DEPENDENT", "TAG", "IMAGE", "ATTEMPTS", "WHEN (UTC)", "ANSWER"}, text)
 	})
@@ -72,10 +72,29 @@ func (c *command) explain(ctx context.Context, db *store.Store, all []factory.Tr
 	}
 	for i, t := range all {
 		if p, ok := known[t.ID]; ok {
-			all[i].Due, all[i].Answer = p.At, cmp.Or(t.Answer, p.Why)
+			all[i].Due, all[i].Answer = p.At, cmp.Or(p.Answer, p.Why)
+			if p.At.Equal(dispatch.Never) {
+				all[i].Answer = p.Why
+			}
 		}
 	}
 	return err
+}
+
+// stateOf is a trigger's state in a word, with what became of a canary.
+func stateOf(t factory.Trigger) string {
+	if t.Fate != "" && !t.Done {
+		return string(t.State) + ", " + string(t.Fate)
+	}
+	return string(t.State)
+}
+
+// seeing is where to see what came of a trigger; what went wrong is said itself.
+func seeing(t factory.Trigger) string {
+	if t.Fate != "" && t.URL != "" {
+		return t.Answer + "; " + t.URL
+	}
+	return cmp.Or(t.URL, t.Answer)
 }
 
 // when is the instant of a trigger that matters now: when it ended, or will be told.
@@ -84,6 +103,8 @@ func (c *command) when(t factory.Trigger) string {
 	switch {
 	case t.Ended != nil:
 		return t.Ended.UTC().Format(form)
+	case t.Due.Equal(dispatch.Never):
+		return "held"
 	case t.Due.After(c.w.Now()):
 		return "from " + t.Due.UTC().Format(form)
 	}
@@ -113,6 +134,7 @@ func newTriggersShow(mk maker) *cobra.Command {
 			{"trigger", t.ID}, {"key", t.Key}, {"dependent", t.Dependent}, {"image", t.Image}, {"reference", t.Ref}, {"tag", t.Tag.String()}, {"environment", string(t.Env)}, {"release", t.Release},
 			{"reason", t.Reason}, {"urgent", strconv.FormatBool(t.Urgent)}, {"canary", strconv.FormatBool(t.Canary)}, {"cause", cmp.Or(t.Cause, "-")}, {"state", string(t.State)},
 			{"attempts", strconv.Itoa(t.Attempts)}, {"created", t.Created.Format("2006-01-02 15:04:05")}, {"when", c.when(t)}, {"answer", cmp.Or(t.Answer, "-")}, {"see", cmp.Or(t.URL, "-")}, {"has it", strconv.FormatBool(t.Done)},
+			{"fate", cmp.Or(string(t.Fate), "-")}, {"server's name for it", cmp.Or(t.Handle, "-")},
 		})
 	})
 }
@@ -167,44 +189,11 @@ func (c *command) planTriggers(ctx context.Context, db *store.Store) error {
 		when := "now"
 		if p.Why != "" {
 			when = "not now: " + p.Why
-			if p.At.After(c.w.Now()) {
+			if p.At.After(c.w.Now()) && !p.At.Equal(dispatch.Never) {
 				when += ", until " + p.At.UTC().Format("2006-01-02 15:04 UTC")
 			}
 		}
 		text = append(text, []string{p.ID, p.Dependent, p.Tag.String(), p.Image, when})
 	}
 	return c.table([]string{"TRIGGER", "DEPENDENT", "TAG", "IMAGE", "WHEN"}, text)
-}
-
-func newTriggersRetry(mk maker) *cobra.Command {
-	var dead bool
-	c := &cobra.Command{Use: "retry ID... | --dead", Short: "let dead triggers be tried again", Args: cobra.ArbitraryArgs,
-		Long:    "retry lets dead triggers wait again, from their first attempt on. factory triggers send, or the next run, delivers them.\n\n" + exitHelp,
-		Example: "  factory triggers retry 20261123-020000-1a2b3c4d5e6f\n  factory triggers retry --dead && factory triggers send"}
-	c.Flags().BoolVar(&dead, "dead", false, "all that are dead")
-	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		if dead == (len(args) > 0) {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or all with --dead", Hint: "factory triggers list --state dead"}
-		}
-		db, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		for i, id := range args {
-			t, err := db.Trigger(ctx, id)
-			if err != nil {
-				return err
-			}
-			args[i] = t.ID
-		}
-		n, err := db.RetryTriggers(ctx, args...)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return c.printJSON(map[string]int{"retried": n})
-		}
-		_, err = fmt.Fprintf(c.out(), "%s wait again\n", count(n, "trigger"))
-		return err
-	})
 }

@@ -24,6 +24,8 @@ func TestServers(t *testing.T) {
 		"token: env:T":                                                            "git.url is no URL",
 		"url: https://git.example.com, token: hunter2":                            "git.token is no reference",
 		"url: https://git.example.com":                                            "git.token is no reference",
+		"url: https://git.example.com, token: env:T, read-token: file:/x":         "",
+		"url: https://git.example.com, token: env:T, read-token: hunter2":         "git.read-token is no reference",
 		"url: https://git.example.com, token: env:T, per-minute: 0":               "git.per-minute is no number",
 		"url: https://git.example.com, token: env:T, per-minute: fast":            "git.per-minute is no number",
 		"url: https://git.example.com, token: env:T, user: 7":                     "git.user is no text",

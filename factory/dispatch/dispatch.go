@@ -28,10 +28,10 @@ type Teller interface {
 	Tell(ctx context.Context, t factory.Trigger) (factory.Told, error)
 }
 
-// Watcher is a Teller that can find out later whether a dependent has what it was told of.
+// Watcher is a Teller that can find out later what became of what a dependent was told.
 type Watcher interface {
-	// Watch reports whether that can be known of this dependent, and whether it is so.
-	Watch(ctx context.Context, t factory.Trigger) (known, done bool, err error)
+	// Watch says what is known. An error means that it could not be asked now, and says nothing of the dependent.
+	Watch(ctx context.Context, t factory.Trigger) (factory.Seen, error)
 }
 
 // Dispatcher delivers. It remembers its hosts from one Deliver to the next.
@@ -39,8 +39,7 @@ type Dispatcher struct {
 	Outbox Outbox
 	Book   Book
 	Teller Teller
-	// Route returns the server that a trigger goes through. ErrNotFound means that its dependent is one no more: the trigger is
-	// superseded. With any other error it waits, and says why.
+	// Route returns the server that a trigger goes through. With an error it waits, and says why.
 	Route func(factory.Trigger) (factory.Server, error)
 	Now   func() time.Time
 	Rand  func() float64 // at least 0, less than 1
@@ -68,6 +67,14 @@ type Report struct {
 	Held      int // wait for canaries
 	// Stuck are triggers that cannot be told as things are, by the reason.
 	Stuck map[string]int
+	// Failing are canaries that failed, with how many others each holds back.
+	Failing []Failing
+}
+
+// Failing is a canary whose build failed.
+type Failing struct {
+	factory.Trigger
+	Holds int // others, until a person decides, or it succeeds after all
 }
 
 // Deliver tells everybody whose trigger is due, until nothing is due within Patience. Its error is that of the outbox or of ctx; what
@@ -81,7 +88,7 @@ func (d *Dispatcher) Deliver(ctx context.Context) (Report, error) {
 	for r.flying > 0 { // when ctx or the outbox failed; they end soon: each call has a time-out
 		err = firstError(err, r.settle(<-r.results))
 	}
-	r.report.Held = r.held()
+	r.report.Held, r.report.Failing = r.held()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -116,7 +123,7 @@ type result struct {
 	told  factory.Told
 	err   error
 	watch bool
-	known bool
+	seen  factory.Seen
 }
 
 func (r *round) run() error {
@@ -187,6 +194,7 @@ func (r *round) start() (bool, error) {
 	for _, it := range chosen {
 		if it.watching() {
 			it.seen.at, it.busy = now, true
+			it.host.take(now)
 			r.fly(it, r.watch)
 			continue
 		}
@@ -238,8 +246,8 @@ func (r *round) watch(ctx context.Context, it *item) result {
 	if !ok {
 		return result{it: it, watch: true}
 	}
-	known, done, err := w.Watch(ctx, it.Trigger)
-	return result{it: it, watch: true, known: known || err != nil, told: factory.Told{Done: done && err == nil}}
+	seen, err := w.Watch(ctx, it.Trigger)
+	return result{it: it, watch: true, seen: seen, told: factory.Told{RetryAfter: seen.RetryAfter}, err: err}
 }
 
 func firstError(a, b error) error {

@@ -44,12 +44,12 @@ type watcher struct {
 	watched int
 }
 
-func (w *watcher) Watch(_ context.Context, t factory.Trigger) (known, done bool, err error) {
+func (w *watcher) Watch(_ context.Context, t factory.Trigger) (factory.Seen, error) {
 	w.watched++
 	if w.watched == 1 {
-		return false, false, errors.New("cut off") // nobody knows yet
+		return factory.Seen{}, errors.New("cut off") // nobody knows yet
 	}
-	return strings.HasPrefix(t.ID, "pr-"), w.has[t.ID], nil
+	return factory.Seen{Known: strings.HasPrefix(t.ID, "pr-"), Done: w.has[t.ID]}, nil
 }
 
 func TestCanariesHoldTheRest(t *testing.T) {
@@ -260,10 +260,10 @@ func TestStuck(t *testing.T) {
 			t.Errorf("plan %q, %v", said, err)
 		}
 		r := deliver(t, d)
-		if r.Delivered != 1 || !reflect.DeepEqual(r.Stuck, map[string]int{"server ci is not configured": 2, "server ci has no URL": 1}) {
+		if r.Delivered != 1 || !reflect.DeepEqual(r.Stuck, map[string]int{"server ci is not configured": 2, "server ci has no URL": 1, "no dependent b": 1}) {
 			t.Errorf("%+v", r)
 		}
-		if a, b := o.get("a"), o.get("b"); a.State != factory.TriggerWaiting || a.Attempts != 0 || a.Answer != "server ci is not configured" || b.State != factory.TriggerObsolete || b.Ended == nil || b.Answer != "no dependent b" {
+		if a, b := o.get("a"), o.get("b"); a.State != factory.TriggerWaiting || a.Attempts != 0 || a.Answer != "server ci is not configured" || b.State != factory.TriggerWaiting || b.Ended != nil || b.Answer != "no dependent b" {
 			t.Errorf("%+v\n%+v", a, b)
 		}
 		o.fail = errors.New("the disk is full")

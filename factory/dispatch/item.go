@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"time"
 
@@ -32,9 +31,14 @@ type lookout struct {
 	unknown bool      // nobody can find out whether it has it
 }
 
-// watching reports whether the item is a canary that was told and may have it or not.
+// watching reports whether the item is a canary that was told and may have it or not. One that failed may yet succeed.
 func (it *item) watching() bool {
-	return it.Canary && it.State == factory.TriggerDelivered && !it.Done && !it.seen.unknown
+	return it.Canary && it.State == factory.TriggerDelivered && !it.Done && !it.seen.unknown && it.Fate != factory.FateExcused
+}
+
+// failed reports whether the item is a canary that holds others back until somebody decides.
+func (it *item) failed() bool {
+	return it.State == factory.TriggerDelivered && !it.Done && it.Fate == factory.FateFailed
 }
 
 // refresh reads the outbox. What is being called stays as it is.
@@ -55,9 +59,6 @@ func (r *round) refresh() error {
 			if it, err = r.item(t); err != nil {
 				return err
 			}
-		}
-		if it.State == factory.TriggerObsolete {
-			continue
 		}
 		if it.Canary {
 			g := group{t.Ref, t.Env}
@@ -110,14 +111,10 @@ func (r *round) route(it *item) error {
 		it.seen.unknown = true
 		return nil
 	}
-	t, now := it.Trigger, r.d.Now()
+	t := it.Trigger
 	t.Answer = brief(err)
-	if errors.Is(err, factory.ErrNotFound) {
-		t.State, t.Ended = factory.TriggerObsolete, &now
-	} else {
-		r.report.Stuck[t.Answer]++
-	}
-	same := t.Answer == it.Answer && t.State == it.State
+	r.report.Stuck[t.Answer]++
+	same := t.Answer == it.Answer
 	it.Trigger, r.stuck = t, append(r.stuck, t)
 	if same || r.dry {
 		return nil
@@ -135,7 +132,7 @@ func (r *round) choose(n int) (all []*item) {
 		if it.busy || r.ready(it, now).After(now) {
 			continue
 		}
-		if h := it.host; h.flying+taken[h] < r.d.perServer() && (it.watching() || h.has(now, taken[h]+1)) {
+		if h := it.host; h.flying+taken[h] < r.d.perServer() && h.has(now, taken[h]+1) {
 			taken[h]++
 			all = append(all, it)
 		}
@@ -146,18 +143,25 @@ func (r *round) choose(n int) (all []*item) {
 // ready is when an item may be called, as far as its trigger, its host's pause and its canaries say.
 func (r *round) ready(it *item, now time.Time) time.Time {
 	if it.watching() {
-		return believe(it.seen.at.Add(watchEvery), now, watchEvery)
+		return later(believe(it.seen.at.Add(watchEvery), now, watchEvery), believe(it.host.paused, now, longestPause))
 	}
 	at := believe(it.Due, now, longestDelay)
-	return later(later(at, believe(it.host.paused, now, longestPause)), r.heldUntil(it, now))
+	until, _ := r.heldUntil(it, now)
+	return later(later(at, believe(it.host.paused, now, longestPause)), until)
 }
 
 // heldUntil is when an item's canaries let it go; zero = now. They have their time from when they were told, however late that was;
-// one that could not be told, from the beginning.
-func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
+// one that could not be told, from the beginning. One that failed has until Never.
+func (r *round) heldUntil(it *item, now time.Time) (until time.Time, failed *item) {
 	for _, c := range it.canaries {
 		from := c.Created
 		switch {
+		case c.failed():
+			return Never, c
+		case c.Fate == factory.FateExcused:
+			continue
+		case c.watching() && !r.dry && (c.busy || !r.ready(c, now).After(now)):
+			from = later(from, now) // a look comes first, also when its time is over
 		case c.watching() && c.Ended != nil:
 			from = later(from, *c.Ended)
 		case c.State == factory.TriggerDelivered:
@@ -167,7 +171,7 @@ func (r *round) heldUntil(it *item, now time.Time) (until time.Time) {
 		}
 		until = later(until, believe(from.Add(r.d.canaryWait()), now, 2*r.d.canaryWait()))
 	}
-	return until
+	return until, nil
 }
 
 // next is when something could be called that is not yet and will be due within Patience. A host's rate is no reason to leave it.
@@ -181,9 +185,11 @@ func (r *round) next() (at time.Time, any bool) {
 		if t.Sub(now) > r.d.Patience {
 			continue
 		}
-		if !it.watching() {
-			t = later(t, it.host.turn(now))
+		turn := it.host.turn(now)
+		if it.watching() && turn.Sub(now) > r.d.Patience {
+			continue // nobody waits to ask
 		}
+		t = later(t, turn)
 		if !any || t.Before(at) {
 			at, any = t, true
 		}
@@ -191,15 +197,24 @@ func (r *round) next() (at time.Time, any bool) {
 	return at, any
 }
 
-// held counts the items that wait for canaries.
-func (r *round) held() (n int) {
+// held counts the items that wait for canaries, and lists those of which that is known to be for long.
+func (r *round) held() (n int, failing []Failing) {
 	now := r.d.Now()
 	for _, it := range r.items {
-		if r.heldUntil(it, now).After(now) {
+		until, by := r.heldUntil(it, now)
+		if until.After(now) {
 			n++
 		}
+		if by == nil {
+			continue
+		}
+		i := slices.IndexFunc(failing, func(f Failing) bool { return f.ID == by.ID })
+		if i < 0 {
+			i, failing = len(failing), append(failing, Failing{Trigger: by.Trigger})
+		}
+		failing[i].Holds++
 	}
-	return n
+	return n, failing
 }
 
 // sweep forgets the items that are done with.

@@ -38,19 +38,17 @@ func (r *round) land(res result, changed []factory.Trigger) []factory.Trigger {
 	r.flying--
 	it.host.flying--
 	it.busy, r.fresh = false, false
-	if res.watch {
-		it.seen.unknown, it.Done = !res.known, res.told.Done
-		if it.gone = !it.watching(); it.Done {
-			changed = append(changed, it.Trigger)
-		}
-		return changed
-	}
 	ended := res.err != nil && r.ctx.Err() != nil
+	if asked := !res.watch || res.seen.Known || res.err != nil; asked && !ended {
+		r.d.judge(it.host, res, now)
+	}
+	if res.watch {
+		return r.noticed(res, ended, changed)
+	}
 	if ended {
 		it.Due, it.Answer = now, "interrupted; it may have been told"
 	} else {
 		it.Trigger = r.d.outcome(it.Trigger, res.told, res.err, now)
-		r.d.judge(it.host, res, now)
 	}
 	switch {
 	case it.State == factory.TriggerDelivered:
@@ -67,10 +65,31 @@ func (r *round) land(res result, changed []factory.Trigger) []factory.Trigger {
 	return append(changed, it.Trigger)
 }
 
+// noticed decides what a look at a canary showed. A look that could not be had shows nothing.
+func (r *round) noticed(res result, ended bool, changed []factory.Trigger) []factory.Trigger {
+	it, t := res.it, res.it.Trigger
+	switch {
+	case ended:
+	case res.err != nil:
+		t.Answer = shortened("what became of it is not known: " + brief(res.err))
+	default:
+		it.seen.unknown, t.Done, t.Fate = !res.seen.Known, res.seen.Done, ""
+		if res.seen.Failed && !t.Done {
+			t.Fate = factory.FateFailed
+		}
+		t.Answer, t.URL, t.Handle = cmp.Or(shortened(res.seen.Answer), t.Answer), cmp.Or(res.seen.URL, t.URL), cmp.Or(res.seen.Handle, t.Handle)
+	}
+	if t != it.Trigger {
+		it.Trigger, changed = t, append(changed, t)
+	}
+	it.gone = !it.watching()
+	return changed
+}
+
 // outcome is a trigger after an attempt.
 func (d *Dispatcher) outcome(t factory.Trigger, told factory.Told, err error, now time.Time) factory.Trigger {
 	if err == nil {
-		t.State, t.Ended, t.Answer, t.URL, t.Done = factory.TriggerDelivered, &now, shortened(told.Answer), told.URL, told.Done
+		t.State, t.Ended, t.Answer, t.URL, t.Handle, t.Done = factory.TriggerDelivered, &now, shortened(told.Answer), told.URL, told.Handle, told.Done
 		return t
 	}
 	t.Answer = brief(err)

@@ -2,10 +2,14 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
+
+// Never is when what waits for a person's decision could be told.
+var Never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // Planned is a trigger that waits, with when it could be told and what it waits for. An empty Why is nothing.
 type Planned struct {
@@ -29,8 +33,10 @@ func (d *Dispatcher) Plan(ctx context.Context) (all []Planned, err error) {
 			continue
 		}
 		p := Planned{Trigger: it.Trigger, At: r.ready(it, now)}
-		switch {
-		case r.heldUntil(it, now).After(now):
+		switch until, failed := r.heldUntil(it, now); {
+		case failed != nil:
+			p.Why = fmt.Sprintf("its canary %s failed: factory triggers retry %s, or excuse it", failed.Dependent, failed.ID)
+		case until.After(now):
 			p.Why = "canaries come first"
 		case p.At.After(now):
 			p.Why = "not due"

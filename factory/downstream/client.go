@@ -32,21 +32,29 @@ type Client struct {
 	pulls turns // one at a time in each repository: a request carries what others asked for, too
 }
 
-// adapter is one way to tell, what it speaks to, and what its token must be allowed to do.
+// adapter is one way to tell, what it speaks to, what its token must be allowed to do, and how to ask later what became of it.
 type adapter struct {
 	tell func(ctx context.Context, c *call) (factory.Told, error)
 	what string
 	need string
+	// watch is nil where nobody can ask; reads is what the token must be allowed to for it.
+	watch func(ctx context.Context, c *call) (factory.Seen, error)
+	reads string
 }
 
 // adapters are all ways to tell. It is the one place that chooses by how.
 var adapters = map[factory.TellHow]adapter{
-	factory.TellRepositoryDispatch: {repositoryDispatch, "the repository", "the token needs the permission Contents, read and write, on this repository"},
-	factory.TellWorkflowDispatch:   {workflowDispatch, "the workflow or the repository", "the token needs the permission Actions, read and write, on this repository"},
-	factory.TellPullRequest:        {pullRequest, "the repository", "the token needs the permissions Contents and Pull requests, read and write, on this repository"},
-	factory.TellGitLab:             {gitlabPipeline, "the repository", "it has to be a pipeline trigger token of this project"},
-	factory.TellJenkins:            {jenkins, "the job", "the user needs the permissions Job/Read and Job/Build on this job"},
-	factory.TellWebhook:            {webhook, "the path", "the receiver does not take the signature: compare the secrets, and the clocks"},
+	factory.TellRepositoryDispatch: {tell: repositoryDispatch, what: "the repository", need: "the token needs the permission Contents, read and write, on this repository",
+		watch: namedRuns, reads: "the token (read-token, where there is one) needs the permission Actions, read, on this repository"},
+	factory.TellWorkflowDispatch: {tell: workflowDispatch, what: "the workflow or the repository", need: "the token needs the permission Actions, read and write, on this repository",
+		watch: workflowRun, reads: "the token (read-token, where there is one) needs the permission Actions, read, on this repository"},
+	factory.TellPullRequest: {tell: pullRequest, what: "the repository", need: "the token needs the permissions Contents and Pull requests, read and write, on this repository",
+		watch: merged, reads: "the token (read-token, where there is one) needs the permission Contents, read, on this repository"},
+	factory.TellGitLab: {tell: gitlabPipeline, what: "the repository", need: "it has to be a pipeline trigger token of this project",
+		watch: gitlabStatus, reads: "a trigger token cannot ask: set servers: … read-token to a token with the scope read_api and the role Reporter"},
+	factory.TellJenkins: {tell: jenkins, what: "the job", need: "the user needs the permissions Job/Read and Job/Build on this job",
+		watch: jenkinsBuild, reads: "the user needs the permission Job/Read on this job"},
+	factory.TellWebhook: {tell: webhook, what: "the path", need: "the receiver does not take the signature: compare the secrets, and the clocks"},
 }
 
 // Tell tells a dependent of a release, in its own way. The token is the resolved one of the server; of a webhook it is the secret,
@@ -79,25 +87,4 @@ func (c *Client) Tell(ctx context.Context, server factory.Server, token string, 
 // warn tells whoever watches.
 func (c *call) warn(message string) {
 	c.client.Events.Emit(factory.Event{Kind: factory.Warned, Image: c.notice.Trigger.Image, Message: c.clean("dependent " + c.notice.Dependent.Name + ": " + message)})
-}
-
-// Watch reports whether it can be known of a dependent that it has what a notice tells of, and whether it has. It can be of one that gets
-// pull requests: its files on the branch say it. The error is one of Tell's.
-func (c *Client) Watch(ctx context.Context, server factory.Server, token string, n factory.Notice) (known, has bool, err error) {
-	if n.Dependent.Tell.How != factory.TellPullRequest {
-		return false, false, nil
-	}
-	p := &pull{call: &call{client: c, server: server, notice: n, secrets: forms(server.User, token)}, files: map[string]*file{}}
-	p.what, p.need = adapters[factory.TellPullRequest].what, adapters[factory.TellPullRequest].need
-	if err = p.begin(token); err != nil {
-		return true, false, err
-	}
-	if p.to, err = p.baseRef(); err != nil {
-		return true, false, err
-	}
-	if err = p.look(ctx); err != nil {
-		return true, false, err
-	}
-	lines, _, err := p.moveFiles()
-	return true, err == nil && len(lines) == 0, err
 }

@@ -67,10 +67,15 @@ func workflowDispatch(ctx context.Context, c *call) (factory.Told, error) {
 		return factory.Told{}, c.inputsHint(a, err)
 	}
 	var run struct {
+		ID  int64  `json:"workflow_run_id"`
 		URL string `json:"html_url"`
 	}
 	_ = json.Unmarshal(a.body, &run) // older servers answer nothing, and the run is started anyhow
-	return factory.Told{Answer: "workflow_dispatch of " + tell.Workflow + " on " + tell.Branch + " taken", URL: run.URL}, nil
+	told := factory.Told{Answer: "workflow_dispatch of " + tell.Workflow + " on " + tell.Branch + " taken", URL: run.URL}
+	if run.ID > 0 {
+		told.Handle = fmt.Sprint(run.ID)
+	}
+	return told, nil
 }
 
 // inputsHint says which inputs a workflow has to declare, where that can be what is wrong.

@@ -27,13 +27,9 @@ func gitlabPipeline(ctx context.Context, c *call) (factory.Told, error) {
 	for _, v := range variables(c.notice) {
 		form.Set("variables["+v.name+"]", v.value)
 	}
-	api := "/api/v4"
-	if strings.HasSuffix(c.root.Path, api) {
-		api = ""
-	}
 	a, err := c.ask(ctx, request{
 		method: http.MethodPost,
-		path:   api + "/projects/" + url.PathEscape(d.Repository) + "/trigger/pipeline",
+		path:   c.gitlabProject() + "/trigger/pipeline",
 		header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		body:   []byte(form.Encode()),
 		tells:  true,
@@ -48,5 +44,35 @@ func gitlabPipeline(ctx context.Context, c *call) (factory.Told, error) {
 	if json.Unmarshal(a.body, &made) != nil { // it was made, and a second one would be worse than not knowing its URL
 		return factory.Told{Answer: "pipeline started, its answer cannot be read"}, nil
 	}
-	return factory.Told{Answer: fmt.Sprintf("pipeline %d started on %s", made.ID, d.Tell.Branch), URL: made.URL}, nil
+	return factory.Told{Answer: fmt.Sprintf("pipeline %d started on %s", made.ID, d.Tell.Branch), URL: made.URL, Handle: fmt.Sprint(made.ID)}, nil
+}
+
+// gitlabProject is the path of the dependent's project.
+func (c *call) gitlabProject() string {
+	api := "/api/v4"
+	if strings.HasSuffix(c.root.Path, api) {
+		api = ""
+	}
+	return api + "/projects/" + url.PathEscape(c.notice.Dependent.Repository)
+}
+
+// gitlabStatus asks for a pipeline's status. A trigger token is not sent: it cannot ask, and of public projects anybody can.
+func gitlabStatus(ctx context.Context, c *call) (factory.Seen, error) {
+	id := c.notice.Trigger.Handle
+	if !gitlabName.MatchString(c.notice.Dependent.Repository) || !number.MatchString(id) {
+		return factory.Seen{}, nil
+	}
+	header := http.Header{}
+	if c.server.ReadToken != "" {
+		header.Set("Private-Token", c.token)
+	}
+	var is struct {
+		Status string `json:"status"`
+		URL    string `json:"web_url"`
+	}
+	if _, err := c.ask(ctx, request{method: http.MethodGet, path: c.gitlabProject() + "/pipelines/" + id, header: header}, &is); err != nil {
+		return factory.Seen{}, err
+	}
+	failed := is.Status == "failed" || is.Status == "canceled" || is.Status == "skipped"
+	return build("pipeline "+id, c.short(is.Status), is.Status == "success", failed, is.URL), nil
 }

@@ -14,6 +14,7 @@ import (
 
 var (
 	crumbField = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
+	queueItem  = regexp.MustCompile(`/queue/item/([0-9]{1,19})/?$`)
 	crumbValue = regexp.MustCompile(`^[A-Za-z0-9._:=+/-]{1,256}$`)
 )
 
@@ -23,12 +24,9 @@ func jenkins(ctx context.Context, c *call) (factory.Told, error) {
 	if c.server.User == "" {
 		return factory.Told{}, c.problem(factory.ErrInvalid, "it has no user", "set servers: … user in factory.yaml to whom the API token belongs to", nil)
 	}
-	path := ""
-	for folder := range strings.SplitSeq(strings.Trim(tell.Job, "/"), "/") {
-		if folder == "" || folder == "." || folder == ".." {
-			return factory.Told{}, c.problem(factory.ErrInvalid, fmt.Sprintf("%.120q is not a job", tell.Job), "write tell.job like folder/job", nil)
-		}
-		path += "/job/" + url.PathEscape(folder)
+	path, err := c.jenkinsJob()
+	if err != nil {
+		return factory.Told{}, err
 	}
 	form := url.Values{}
 	for _, v := range variables(c.notice) {
@@ -41,7 +39,8 @@ func jenkins(ctx context.Context, c *call) (factory.Told, error) {
 		body:   []byte(form.Encode()),
 		tells:  true,
 	}
-	a, err := c.send(ctx, build)
+	var a answer
+	a, err = c.send(ctx, build)
 	if err == nil && a.status == http.StatusForbidden && strings.Contains(strings.ToLower(string(a.body)), "crumb") {
 		if err = c.crumb(ctx, build.header); err == nil {
 			a, err = c.send(ctx, build)
@@ -59,8 +58,23 @@ func jenkins(ctx context.Context, c *call) (factory.Told, error) {
 	told := factory.Told{Answer: "build of " + tell.Job + " queued"}
 	if item := a.location(); item != nil && item.Host == c.root.Host {
 		told.URL = item.String()
+		if m := queueItem.FindStringSubmatch(item.Path); m != nil {
+			told.Handle = m[1]
+		}
 	}
 	return told, nil
+}
+
+// jenkinsJob is the path of the dependent's job.
+func (c *call) jenkinsJob() (path string, err error) {
+	job := c.notice.Dependent.Tell.Job
+	for folder := range strings.SplitSeq(strings.Trim(job, "/"), "/") {
+		if folder == "" || folder == "." || folder == ".." {
+			return "", c.problem(factory.ErrInvalid, fmt.Sprintf("%.120q is not a job", job), "write tell.job like folder/job", nil)
+		}
+		path += "/job/" + url.PathEscape(folder)
+	}
+	return path, nil
 }
 
 func (c *call) basic() string {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/imagefactory/imagefactory/factory"
-	"github.com/imagefactory/imagefactory/factory/downstream"
 	"github.com/imagefactory/imagefactory/tests/forge"
 )
 
@@ -99,35 +98,6 @@ func TestNothingIsSentTwice(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestWatch(t *testing.T) {
-	t.Parallel()
-	a := pullRequests(t)
-	n := notice(factory.TellPullRequest)
-	watch := func(n factory.Notice) (bool, bool, error) { return client().Watch(t.Context(), a.server, token, n) }
-	a.must(n, "opened")
-	if known, has, err := watch(n); !known || has || err != nil {
-		t.Errorf("open: %v %v %v", known, has, err)
-	}
-	a.repo.Squash(1)
-	writes := a.writes()
-	if known, has, err := watch(n); !known || !has || err != nil || a.writes() != writes {
-		t.Errorf("merged: %v %v %v", known, has, err)
-	}
-	n.Trigger.Ref = "x"
-	if _, _, err := watch(n); err == nil {
-		t.Error("a reference that is none is watched")
-	}
-	n = notice(factory.TellPullRequest)
-	n.Dependent.Tell.Files = []string{"gone"}
-	_, has, err := watch(n)
-	problem(t, err, factory.ErrNotFound)
-	if known, _, _ := watch(notice(factory.TellGitLab)); known || has {
-		t.Error("nobody can know that of a pipeline")
-	}
-	_, _, err = (&downstream.Client{}).Watch(t.Context(), a.server, "", n)
-	problem(t, err, factory.ErrInvalid)
 }
 
 func TestLongNamesAreCut(t *testing.T) {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -49,9 +48,9 @@ func (s *Store) ClaimTriggers(ctx context.Context, ids []string, until time.Time
 	return all, nil
 }
 
-// SettleTriggers records what came of claimed triggers: State, Due, Ended, Answer, URL and Done, and ends the claims. It does nothing
-// to one that somebody else has claimed since, or that does not wait any more; but what was delivered was delivered, also when
-// something newer had come meanwhile.
+// SettleTriggers records what came of claimed triggers: State, Due, Ended, Answer, URL, Done, Handle and Fate, and ends the claims. It
+// does nothing to one that somebody else has claimed since, or that does not wait any more; but what was delivered was delivered, also
+// when something newer had come meanwhile. What a person has excused stays excused.
 func (s *Store) SettleTriggers(ctx context.Context, all ...factory.Trigger) error {
 	if len(all) == 0 {
 		return nil
@@ -69,7 +68,8 @@ func (s *Store) SettleTriggers(ctx context.Context, all ...factory.Trigger) erro
 
 func settle(ctx context.Context, tx bun.Tx, t factory.Trigger) error {
 	q := tx.NewUpdate().Table("triggers").
-		Set("state = ?, due = ?, answer = ?, url = ?, done = ?, claimed = NULL", string(t.State), instant(t.Due), clean(t.Answer), clean(t.URL), t.Done)
+		Set("state = ?, due = ?, url = ?, done = ?, handle = ?, claimed = NULL", string(t.State), instant(t.Due), clean(t.URL), t.Done, clean(t.Handle)).
+		Set("answer = CASE WHEN fate = ? THEN answer ELSE ? END", excused, clean(t.Answer)).Set("fate = CASE WHEN fate = ? THEN fate ELSE ? END", excused, string(t.Fate))
 	if t.Ended != nil {
 		q = q.Set("ended = ?", instant(*t.Ended))
 	}
@@ -79,34 +79,4 @@ func settle(ctx context.Context, tx bun.Tx, t factory.Trigger) error {
 	}
 	_, err := q.Where("id = ? AND attempts = ? AND state IN (?)", t.ID, t.Attempts, bun.List(from)).Exec(ctx)
 	return err
-}
-
-// RetryTriggers lets dead triggers wait again, from their first attempt on; without ids, all of them. It returns how many they
-// were. An id of one that is not dead is ErrConflict, an unknown one ErrNotFound, and then none is retried.
-func (s *Store) RetryTriggers(ctx context.Context, ids ...string) (n int, err error) {
-	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		for _, id := range ids {
-			var row triggerRow
-			switch err := tx.NewSelect().Model(&row).Column("state").Where("id = ?", id).Scan(ctx); {
-			case none(err):
-				return noTrigger(id)
-			case err != nil:
-				return err
-			case row.State != dead:
-				return &factory.Problem{Kind: factory.ErrConflict, What: fmt.Sprintf("trigger %s is %s, not dead", id, row.State), Hint: "factory triggers show " + id}
-			}
-		}
-		q := tx.NewUpdate().Table("triggers").Set("state = ?, attempts = 0, due = ?, ended = NULL, claimed = NULL", waiting, s.now()).Where("state = ?", dead)
-		if len(ids) > 0 {
-			q = q.Where("id IN (?)", bun.List(ids))
-		}
-		res, err := q.Exec(ctx)
-		if err != nil {
-			return err
-		}
-		changed, err := res.RowsAffected()
-		n = int(changed)
-		return err
-	})
-	return n, s.fail(ctx, "retry triggers", err)
 }

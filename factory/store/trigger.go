@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -37,6 +38,8 @@ type triggerRow struct {
 	URL        string `bun:"url"`
 	Done       bool
 	Claimed    *time.Time
+	Handle     string
+	Fate       string
 }
 
 const (
@@ -44,6 +47,8 @@ const (
 	delivered  = string(factory.TriggerDelivered)
 	dead       = string(factory.TriggerDead)
 	superseded = string(factory.TriggerObsolete)
+	failed     = string(factory.FateFailed)
+	excused    = string(factory.FateExcused)
 )
 
 // longestChain is how many causes are followed back: loops are shorter.
@@ -56,7 +61,8 @@ func triggerKey(dependent string, e entryRow, again ...string) string {
 
 // addTriggers writes a trigger for everybody who follows an entry's image into its environment. What they were to be told before,
 // and were not yet, is superseded. Nobody is told the same thing twice, unless they were told of another digest in between, or what a
-// trigger of theirs led to, and a digest that is revoked is told to nobody. The cause is that of the entry's release.
+// trigger of theirs led to, and a digest that is revoked is told to nobody. The cause is that of the entry's release. Whoever still waits
+// to be told of what was there before, and is not followed here, is to be told of the new one in its place: somebody else follows him.
 func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause string) error {
 	if s.Follow == nil {
 		return nil
@@ -65,9 +71,9 @@ func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause st
 	if err != nil {
 		return err
 	}
-	all := s.Follow(entry)
-	if len(all) == 0 {
-		return nil
+	all, err := alsoWaiting(ctx, tx, e, s.Follow(entry))
+	if err != nil || len(all) == 0 {
+		return err
 	}
 	if gone, err := revocation(ctx, tx, e.Repository, e.Digest); err != nil || gone != nil {
 		return err
@@ -97,6 +103,20 @@ func (s *Store) addTriggers(ctx context.Context, tx bun.Tx, e entryRow, cause st
 		}
 	}
 	return nil
+}
+
+// alsoWaiting adds those who wait to be told of another digest of the entry's image in its environment, and are not among all.
+func alsoWaiting(ctx context.Context, tx bun.Tx, e entryRow, all []factory.Trigger) ([]factory.Trigger, error) {
+	var rows []triggerRow
+	err := tx.NewSelect().Model(&rows).Where("image = ? AND env = ? AND state = ? AND digest <> ?", e.Image, e.Env, waiting, e.Digest).Order("dependent", "id").Scan(ctx)
+	for _, row := range rows {
+		if slices.ContainsFunc(all, func(t factory.Trigger) bool { return t.Dependent == row.Dependent }) {
+			continue
+		}
+		id := e.At.UTC().Format("20060102-150405-") + triggerKey(row.Dependent, e)[:12]
+		all = append(all, factory.Trigger{ID: id, Dependent: row.Dependent, Canary: row.Canary, Urgent: row.Urgent, Reason: cmp.Or(e.Reason, row.Reason)})
+	}
+	return all, err
 }
 
 // leftBehind reports whether a dependent was told of the digest, and of another one after that.
@@ -177,7 +197,7 @@ func (s *Store) goBack(ctx context.Context, tx bun.Tx, revoked entryRow) error {
 func (row triggerRow) trigger() (factory.Trigger, error) {
 	t := factory.Trigger{ID: row.ID, Key: row.Key, Dependent: row.Dependent, Image: row.Image, Release: row.ReleaseID, Ref: row.Repository + "@" + row.Digest,
 		Env: factory.Env(row.Env), Reason: row.Reason, Urgent: row.Urgent, Canary: row.Canary, Cause: row.Cause, State: factory.TriggerState(row.State),
-		Attempts: row.Attempts, Created: row.Created.UTC(), Due: row.Due.UTC(), Answer: row.Answer, URL: row.URL, Done: row.Done}
+		Attempts: row.Attempts, Created: row.Created.UTC(), Due: row.Due.UTC(), Answer: row.Answer, URL: row.URL, Done: row.Done, Handle: row.Handle, Fate: factory.Fate(row.Fate)}
 	if row.Ended != nil {
 		at := row.Ended.UTC()
 		t.Ended = &at

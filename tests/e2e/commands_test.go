@@ -25,6 +25,10 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"json":             isJSON,          // json FILE PATH KEY,KEY...|=VALUE: one document, whose value at PATH has exactly these keys, or is VALUE
 	"monitor":          monitor,         // monitor FILE STATUS: sets MONITOR to the URL of who takes heartbeats, keeps the newest in FILE and its path in FILE.path, and answers STATUS
 	"receiver":         receiver,        // receiver FILE CONFIG: takes webhooks into FILE and FILE.log, answers what FILE.status says; CONFIG names it as the server hooks
+	"forges":           forges,          // forges CONFIG: servers git, lab and hooks, which CONFIG names, with the repository payments/api and the project shop/web
+	"pipeline":         pipeline,        // pipeline N STATUS: of lab
+	"seen":             seenByForges,    // seen FILE: what the forges have
+	"id":               firstID,         // id NAME: sets NAME to the id of the first of the list on stdout
 	"unit":             unit,            // unit N FILE: runs what a systemd service's ExecStart says, which must exit with N
 	"get":              get,             // get URL STATUS
 	"snapshot":         snapshot,        // snapshot FOLDER NAME: remembers every file below it

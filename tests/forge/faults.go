@@ -40,6 +40,13 @@ func (l *Log) Next(answers ...http.HandlerFunc) {
 	l.next = append(l.next, answers...)
 }
 
+// Drop forgets the answers of Next that were not needed.
+func (l *Log) Drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = nil
+}
+
 // Requests are all that came in so far, those too that were answered by Next.
 func (l *Log) Requests() []Request {
 	l.mu.Lock()

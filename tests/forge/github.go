@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -144,6 +145,8 @@ func (o *Repo) answer(r *http.Request, path string) (int, any) {
 		return o.dispatch(in)
 	case "POST actions":
 		return o.run(strings.Split(rest, "/"), in)
+	case "GET actions":
+		return o.showRuns(strings.Split(rest, "/"), r.URL.Query())
 	case "GET git":
 		return o.gitGet(rest)
 	case "POST git", "PATCH git":
@@ -179,6 +182,11 @@ func (o *Repo) dispatch(in map[string]any) (int, any) {
 		return 0, fault{422, "client_payload is too large.", nil}
 	}
 	o.started = append(o.started, Dispatch{Type: event, Payload: payload})
+	for _, l := range o.listens {
+		if l.event == event {
+			o.begin(l.workflow, "repository_dispatch", cmp.Or(str(payload[l.named]), event))
+		}
+	}
 	return 204, nil
 }
 
@@ -212,8 +220,8 @@ func (o *Repo) run(path []string, in map[string]any) (int, any) {
 		return 0, fault{422, fmt.Sprintf("Unexpected inputs provided: %q", unexpected), nil}
 	}
 	o.started = append(o.started, Dispatch{Type: path[1], Ref: ref, Payload: inputs, Workflow: true})
+	n := o.begin(path[1], "workflow_dispatch", cmp.Or(str(inputs[o.named[path[1]]]), path[1]))
 	if details {
-		n := len(o.started)
 		return 200, map[string]any{"workflow_run_id": n, "html_url": fmt.Sprintf("https://git.example.com/%s/actions/runs/%d", o.name, n)}
 	}
 	return 204, nil

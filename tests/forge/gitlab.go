@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -15,6 +16,9 @@ type GitLab struct {
 	Log
 	Token    string
 	Projects map[string][]string // branches, by the project's path
+	// Read is a token with read_api; the trigger token is none. Public projects need none.
+	Read   string
+	Public bool
 
 	state     sync.Mutex
 	pipelines []Pipeline
@@ -24,6 +28,32 @@ type GitLab struct {
 type Pipeline struct {
 	Project, Ref string
 	Variables    map[string]string
+	Status       string // created, …, success
+}
+
+// Becomes sets the status of a pipeline, which are numbered from 1.
+func (g *GitLab) Becomes(id int, status string) {
+	g.state.Lock()
+	defer g.state.Unlock()
+	g.pipelines[id-1].Status = status
+}
+
+// show answers a pipeline. Whoever may not see the project is told that there is none.
+func (g *GitLab) show(r *http.Request, project, id string) (int, any) {
+	given := r.Header.Get("Private-Token")
+	n, err := strconv.Atoi(id)
+	g.state.Lock()
+	defer g.state.Unlock()
+	switch _, there := g.Projects[project]; {
+	case given != "" && given != g.Read:
+		return 401, map[string]any{"message": "401 Unauthorized"}
+	case !there || given == "" && !g.Public:
+		return 404, map[string]any{"message": "404 Project Not Found"}
+	case err != nil || n < 1 || n > len(g.pipelines) || g.pipelines[n-1].Project != project:
+		return 404, map[string]any{"message": "404 Not found"}
+	}
+	p := g.pipelines[n-1]
+	return 200, map[string]any{"id": n, "ref": p.Ref, "status": p.Status, "web_url": fmt.Sprintf("https://gitlab.example.com/%s/-/pipelines/%d", project, n)}
 }
 
 // Pipelines are all that were started.
@@ -46,6 +76,10 @@ func (g *GitLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, api := strings.CutPrefix(r.URL.EscapedPath(), "/api/v4/projects/")
 	escaped, last, _ := strings.Cut(path, "/")
 	project, err := url.PathUnescape(escaped)
+	if id, is := strings.CutPrefix(last, "pipelines/"); api && is && err == nil && r.Method == http.MethodGet {
+		say(g.show(r, project, id))
+		return
+	}
 	branches, there := g.Projects[project]
 	form := url.Values{}
 	if err == nil && r.ParseForm() == nil {
@@ -59,7 +93,7 @@ func (g *GitLab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		say(400, map[string]any{"message": map[string]any{"base": []string{"Reference not found"}}})
 		return
 	}
-	p := Pipeline{Project: project, Ref: form.Get("ref"), Variables: map[string]string{}}
+	p := Pipeline{Project: project, Ref: form.Get("ref"), Variables: map[string]string{}, Status: "created"}
 	for k, v := range form {
 		if name, is := strings.CutPrefix(k, "variables["); is && strings.HasSuffix(name, "]") {
 			p.Variables[strings.TrimSuffix(name, "]")] = v[0]

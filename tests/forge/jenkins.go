@@ -26,6 +26,11 @@ type Jenkins struct {
 type Build struct {
 	Job        string
 	Parameters map[string]string // the declared ones; others are dropped
+
+	number    int // of the build; 0 = it waits in the queue
+	cancelled bool
+	forgotten bool // by the queue
+	result    string
 }
 
 // Builds are all that were queued.
@@ -57,6 +62,15 @@ func (j *Jenkins) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "JSESSIONID.1", Value: "s3ss10n", HttpOnly: true})
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"crumb": "c0ffee", "crumbRequestField": "Jenkins-Crumb"})
+		return
+	}
+	if path, api := strings.CutSuffix(r.URL.EscapedPath(), "/api/json"); api && r.Method == http.MethodGet {
+		if v := j.look(path); v != nil {
+			w.Header().Set("Content-Type", "application/json;charset=utf-8")
+			_ = json.NewEncoder(w).Encode(v)
+			return
+		}
+		page(404, "Not Found")
 		return
 	}
 	path, build := strings.CutSuffix(r.URL.EscapedPath(), "/buildWithParameters")

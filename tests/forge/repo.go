@@ -24,6 +24,10 @@ type Repo struct {
 	workflows    map[string][]string
 	pulls        []*Pull
 	started      []Dispatch
+	listens      []listener
+	named        map[string]string // input that a workflow's runs are named by
+	runs         []*Run
+	blind        bool
 }
 
 type (

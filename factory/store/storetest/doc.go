@@ -59,6 +59,8 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"triggers claimed":     triggersClaimed,
 		"triggers race":        triggersRace,
 		"triggers retried":     triggersRetried,
+		"triggers decided":     triggersDecided,
+		"triggers carried on":  triggersCarriedOn,
 		"triggers come back":   triggersOfWhatComesBack,
 		"triggers go back":     triggersOfWhatIsRevoked,
 		"triggers asked for":   triggersAskedFor,
