@@ -114,6 +114,21 @@ func TestCanaryThatCannotBeAsked(t *testing.T) {
 	})
 }
 
+// A checkout or a configuration that cannot ask a canary does not take it for one that succeeded.
+func TestCanaryOfSomebodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(trigger("rest"), trigger("ci", canary, on("unset"), func(t *factory.Trigger) { t.State, t.Ended = factory.TriggerDelivered, &t.Created }))
+		b := &builds{teller: &teller{}, seen: factory.Seen{Known: true, Done: true}}
+		if r := deliver(t, dispatcher(o, b)); r.Delivered != 0 || r.Held != 1 {
+			t.Errorf("%+v", r)
+		}
+		time.Sleep(30 * time.Minute)
+		if r := deliver(t, dispatcher(o, b)); r.Delivered != 1 || len(b.looks) != 0 {
+			t.Errorf("%+v after %d looks", r, len(b.looks))
+		}
+	})
+}
+
 // Looks are calls: they keep to the host's rate and leave it alone when it asks for that; and nobody waits to have one.
 func TestLooksCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -108,8 +108,7 @@ func (r *round) route(it *item) error {
 		return nil
 	}
 	if it.State != factory.TriggerWaiting {
-		it.seen.unknown = true
-		return nil
+		return nil // it cannot be asked from here: its time counts
 	}
 	t := it.Trigger
 	t.Answer = brief(err)
@@ -160,7 +159,7 @@ func (r *round) heldUntil(it *item, now time.Time) (until time.Time, failed *ite
 			return Never, c
 		case c.Fate == factory.FateExcused:
 			continue
-		case c.watching() && !r.dry && (c.busy || !r.ready(c, now).After(now)):
+		case c.watching() && c.host != nil && !r.dry && (c.busy || !r.ready(c, now).After(now)):
 			from = later(from, now) // a look comes first, also when its time is over
 		case c.watching() && c.Ended != nil:
 			from = later(from, *c.Ended)
