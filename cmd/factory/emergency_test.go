@@ -94,7 +94,7 @@ func TestNightlyYields(t *testing.T) {
 	}
 	runs, err := db.Runs(t.Context(), 0)
 	must(t, err)
-	if failed := lastFailure(runs, "debian-12"); failed != nil {
+	if failed := lastFailures(runs)["debian-12"]; failed != nil {
 		t.Errorf("%+v", failed)
 	}
 }

@@ -88,32 +88,34 @@ func sameDefinition(tar []byte, planned factory.Image) error {
 
 // source says which commit made an image's inputs, and what they are.
 func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, error) {
-	if s, ok := a.foreseen[img.Name]; ok {
-		return s, nil
-	}
 	return sourceIn(ctx, a.git(), img)
 }
 
-// foresee finds out the sources of the named images in one go, as far as that is possible, until the function that it returns is called:
-// git is slow to ask a thousand times.
-func (a *app) foresee(ctx context.Context, set definition.Set, names []string) (forget func()) {
+// foresee finds out the sources of images in one go, as far as that is possible: git is slow to ask a thousand times.
+func (a *app) foresee(ctx context.Context, images []factory.Image) map[string]factory.Source {
 	asked := map[string][]string{}
-	var images []factory.Image
-	for _, name := range names {
-		if img, err := set.Image(name); err == nil {
-			asked[name], images = img.Inputs, append(images, img)
-		}
+	for _, img := range images {
+		asked[img.Name] = img.Inputs
 	}
 	sums := definition.Sums(a.cfg.Dir, images) // before git is asked: what is edited after that makes it dirty, never clean
-	a.foreseen = a.git().Settled(ctx, asked)
-	for name, s := range a.foreseen {
+	sources := a.git().Settled(ctx, asked)
+	for name, s := range sources {
 		if s.Inputs = sums[name]; s.Inputs == "" {
-			delete(a.foreseen, name)
+			delete(sources, name)
 			continue
 		}
-		a.foreseen[name] = s
+		sources[name] = s
 	}
-	return func() { a.foreseen = nil }
+	return sources
+}
+
+// sourceKnown is the source of an image with the locks of this plan.
+func (a *app) sourceKnown(ctx context.Context, img factory.Image, k known) (factory.Source, error) {
+	locks := k.unwritten(img)
+	if s, ok := k.sources[img.Name]; ok && len(locks) == 0 {
+		return s, nil
+	}
+	return a.sourceWith(ctx, img, locks)
 }
 
 func sourceIn(ctx context.Context, repo git.Repo, img factory.Image) (factory.Source, error) {

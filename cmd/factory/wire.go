@@ -38,7 +38,6 @@ type app struct {
 	began    time.Time   // of this invocation: it dates what a run makes, also past midnight
 	ran      factory.Run // the run that this invocation recorded, if it did
 	cause    string      // the trigger of ours that asked for this invocation; empty = none
-	foreseen map[string]factory.Source
 
 	following following
 	post      *courier    // of the run under way

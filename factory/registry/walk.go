@@ -12,9 +12,6 @@ import (
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// deaf is how many repositories in a row a registry may leave unanswered before it counts as gone.
-const deaf = 5
-
 // Walk reads the images of many repositories, to tell what they are built on. What it holds at a time does not grow with their
 // number.
 type Walk struct {
@@ -101,33 +98,6 @@ func (w Walk) Run(ctx context.Context, repositories []string, each func(Looked) 
 	return context.Cause(ctx)
 }
 
-// silence counts repositories in a row that got no answer.
-type silence struct {
-	mu    sync.Mutex
-	inRow int
-	last  error
-}
-
-func (s *silence) gone() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.inRow < deaf {
-		return nil
-	}
-	return &factory.Problem{Kind: factory.ErrUnavailable, What: fmt.Sprintf("not asked: the registry did not answer for %d repositories in a row", s.inRow), Cause: s.last}
-}
-
-func (s *silence) note(l Looked) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := errors.Join(l.Problems...)
-	if !errors.Is(err, factory.ErrUnavailable) {
-		s.inRow = 0
-		return
-	}
-	s.inRow, s.last = s.inRow+1, err
-}
-
 func (w Walk) look(ctx context.Context, repository string, silent *silence) Looked {
 	l := Looked{Repository: repository, Skipped: map[string]int{}, Blind: true}
 	if err := silent.gone(); err != nil {
@@ -141,7 +111,7 @@ func (w Walk) look(ctx context.Context, repository string, silent *silence) Look
 	if err != nil {
 		l.problem(err)
 	}
-	silent.note(l)
+	silent.note(errors.Join(l.Problems...))
 	return l
 }
 

@@ -19,13 +19,16 @@ type Query struct {
 	Limit      int         // at most so many; 0 or less = all
 }
 
+// bulky are the columns that lists leave out.
+var bulky = []string{"signatures", "compliance", "scan", "decision"}
+
 // Releases returns releases, newest first. They are without what is big: Inputs and Documents, and unless the query asks for
 // them Signatures, Compliance, Scan and Decision. Release has all of it.
 func (s *Store) Releases(ctx context.Context, q Query) ([]factory.Release, error) {
 	var rows []releaseRow
 	sel := s.db.NewSelect().Model(&rows).Order("created DESC", "id DESC").Limit(int64(max(q.Limit, 0)))
 	if !q.Whole {
-		sel = sel.ExcludeColumn("signatures", "compliance", "scan", "decision")
+		sel = sel.ExcludeColumn(bulky...)
 	}
 	if q.Image != "" {
 		sel = sel.Where("image = ?", clean(q.Image))

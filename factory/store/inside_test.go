@@ -49,7 +49,12 @@ var (
 	reads = map[string]func(ctx context.Context, s *Store) error{
 		"release":  func(ctx context.Context, s *Store) error { _, err := s.Release(ctx, "r1"); return err },
 		"releases": func(ctx context.Context, s *Store) error { _, err := s.Releases(ctx, Query{}); return err },
-		"run":      func(ctx context.Context, s *Store) error { _, err := s.Run(ctx, "run-1"); return err },
+		"newest": func(ctx context.Context, s *Store) error {
+			_, err := s.Newest(ctx, map[string]string{"debian-12": ""}, factory.Dev)
+			return err
+		},
+		"run":   func(ctx context.Context, s *Store) error { _, err := s.Run(ctx, "run-1"); return err },
+		"tries": func(ctx context.Context, s *Store) error { _, err := s.Tries(ctx, []string{"x"}, 1); return err },
 		"document": func(ctx context.Context, s *Store) error {
 			_, err := s.Document(ctx, "r1", factory.ARF, "x")
 			return err
@@ -89,8 +94,8 @@ func TestDamagedRows(t *testing.T) {
 		query    string
 		affected string
 	}{
-		"lock":               {factory.ErrInvalid, `UPDATE releases SET lock = '[]'`, "release releases"},
-		"tag":                {factory.ErrInvalid, `UPDATE releases SET tag = 'latest'`, "release releases holding"},
+		"lock":               {factory.ErrInvalid, `UPDATE releases SET lock = '[]'`, "release releases newest"},
+		"tag":                {factory.ErrInvalid, `UPDATE releases SET tag = 'latest'`, "release releases newest holding"},
 		"decision":           {factory.ErrInvalid, `UPDATE releases SET decision = '[]'`, "release"},
 		"inputs, short":      {factory.ErrUnverified, `UPDATE blobs SET gzip = substr(gzip, 1, 20)`, "release document"},
 		"inputs, cut":        {factory.ErrUnverified, `UPDATE blobs SET size = 5`, "release document"},
@@ -99,7 +104,7 @@ func TestDamagedRows(t *testing.T) {
 		"inputs, swapped":    {factory.ErrUnverified, `UPDATE blobs SET gzip = (SELECT gzip FROM blobs b WHERE b.size = 100000), size = 100000 WHERE size = 6`, "document"},
 		"document":           {factory.ErrInvalid, `UPDATE documents SET platform = 'x'`, "release document"},
 		"package":            {factory.ErrInvalid, `UPDATE packages SET platform = 'x'`, "holding"},
-		"job":                {factory.ErrInvalid, `UPDATE jobs SET steps = '{}'`, "run"},
+		"job":                {factory.ErrInvalid, `UPDATE jobs SET steps = '{}'`, "run tries"},
 		"scan":               {factory.ErrInvalid, `UPDATE scans SET database = '[]'`, "scan rescan older"},
 		"scan, unseen":       {factory.ErrInvalid, `UPDATE scans SET not_looked_at = '{}'`, "scan rescan older"},
 		"occurrence":         {factory.ErrInvalid, `UPDATE occurrences SET finding = '[]'`, "scan found"},
@@ -113,7 +118,7 @@ func TestDamagedRows(t *testing.T) {
 			r.Documents = []factory.Document{factory.NewDocument(factory.ARF, "x", factory.Platform{}, "", []byte("<arf/>"))}
 			r.Scan = factory.Scan{At: r.Created, Findings: []factory.Finding{{Vulnerability: "CVE-1", Package: "bash"}}}
 			r.Lock.Platforms = []factory.LockedPlatform{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Packages: []factory.Package{{Name: "bash"}}}}
-			if err := errors.Join(s.add(ctx, r), s.BeginRun(ctx, factory.Run{ID: "run-1", Jobs: []factory.RunJob{{Image: "x"}}})); err != nil {
+			if err := errors.Join(s.add(ctx, r), s.BeginRun(ctx, factory.Run{ID: "run-1", Jobs: []factory.RunJob{{Image: "x", Action: factory.Rebuild}}})); err != nil {
 				t.Fatal(err)
 			}
 			s.exec(t, c.query)

@@ -142,28 +142,6 @@ func (s *Store) Run(ctx context.Context, prefix string) (factory.Run, error) {
 	return factory.Run{}, ambiguous(prefix, "runs", ids)
 }
 
-// Tries returns the newest runs that tried to make an image, each with that job alone, newest first. A limit of 0 or less means all.
-func (s *Store) Tries(ctx context.Context, image string, limit int) ([]factory.Run, error) {
-	var rows []runRow
-	of := func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("image = ? AND action = ?", clean(image), string(factory.Rebuild))
-	}
-	tried := of(s.db.NewSelect().Table("jobs").Column("run_id"))
-	q := s.db.NewSelect().Model(&rows).Relation("Jobs", of).Where("id IN (?)", tried).Order("started DESC", "id DESC").Limit(int64(max(limit, 0)))
-	if err := q.Scan(ctx); err != nil {
-		return nil, s.fail(ctx, "read runs", err)
-	}
-	runs := make([]factory.Run, 0, len(rows))
-	for _, row := range rows {
-		run, err := row.run()
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, run)
-	}
-	return runs, nil
-}
-
 func (s *Store) runs(ctx context.Context, narrow func(*bun.SelectQuery) *bun.SelectQuery) ([]factory.Run, error) {
 	var rows []runRow
 	q := s.db.NewSelect().Model(&rows).Relation("Jobs", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Order("image") }).

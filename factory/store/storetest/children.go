@@ -79,18 +79,67 @@ func tries(t *testing.T, s *store.Store) {
 		r.Jobs = []factory.RunJob{job, {Image: "other", Action: factory.Rebuild}}
 		must(t, s.BeginRun(ctx, r))
 	}
-	got, err := s.Tries(ctx, "child", 0)
+	all, err := s.Tries(ctx, []string{"child", "other", "nobody"}, 0)
 	must(t, err)
-	if len(got) != 2 || got[0].ID != "run-4" || got[1].ID != "run-1" || len(got[1].Jobs) != 1 {
-		t.Fatalf("%+v", got)
+	got := all["child"]
+	if len(all) != 2 || len(all["other"]) != 4 || len(got) != 2 || got[0].ID != "run-4" || got[1].ID != "run-1" || len(got[1].Jobs) != 1 || got[1].Command != "nightly" || !got[1].Started.Equal(night) {
+		t.Fatalf("%+v", all)
 	}
 	if j := got[1].Jobs[0]; j.Image != "child" || j.Basis != basis || j.Error != "test: no python" {
 		t.Errorf("%+v", j)
 	}
-	if got, err = s.Tries(ctx, "child", 1); err != nil || len(got) != 1 || got[0].ID != "run-4" {
-		t.Errorf("%+v, %v", got, err)
+	if all, err = s.Tries(ctx, []string{"child", "other"}, 1); err != nil || len(all["child"]) != 1 || all["child"][0].ID != "run-4" || len(all["other"]) != 1 || all["other"][0].ID != "run-4" {
+		t.Errorf("%+v, %v", all, err)
 	}
-	if got, err = s.Tries(ctx, "nobody", 0); err != nil || len(got) != 0 {
-		t.Errorf("%+v, %v", got, err)
+	for _, nobody := range [][]string{{"nobody\x00"}, nil} {
+		if all, err = s.Tries(ctx, nobody, 0); err != nil || len(all) != 0 {
+			t.Errorf("%+v, %v", all, err)
+		}
+	}
+}
+
+// newest: of each of many images what Releases says first, in its repository and environment.
+func newest(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	home := map[string]string{}
+	for image, days := range map[string][]int{"debian-12": {2, 0, 1}, "debian-13": {1}, "elsewhere": {1}, "unreleased": nil} {
+		home[image] = Release(image, 0).Repository
+		for _, n := range days {
+			r := Release(image, n)
+			if image == "elsewhere" {
+				r.Repository = "mirror.invalid/elsewhere"
+			}
+			add(t, s, r)
+		}
+	}
+	again := Release("debian-13", 1) // at the same time: the id decides
+	again.ID, again.Tag.Hash = "zz", "ffffffff"
+	add(t, s, again)
+	first := Release("debian-12", 0)
+	tag := first.Tag
+	tag.Env = factory.Staging
+	must(t, s.Promote(ctx, factory.Entry{ID: "e-1", Release: first.ID, Image: first.Image, Repository: first.Repository, Digest: first.Digest, Env: tag.Env, Tag: tag, At: first.Created.Add(time.Hour)}))
+	anywhere := map[string]string{}
+	for image := range home {
+		anywhere[image] = ""
+	}
+	for _, c := range []struct {
+		where map[string]string
+		env   factory.Env
+		want  int
+	}{{home, factory.Prod, 2}, {home, factory.Staging, 1}, {home, "", 2}, {home, "qa", 0}, {anywhere, "", 3}, {anywhere, factory.Prod, 3}, {map[string]string{"debian-12": home["debian-12"]}, "", 1},
+		{map[string]string{"debian-12": home["debian-13"]}, "", 0}, {map[string]string{"x\x00'": ""}, "", 0}, {nil, "", 0}} {
+		got, err := s.Newest(ctx, c.where, c.env)
+		must(t, err)
+		if len(got) != c.want {
+			t.Errorf("%v %s: %d releases, want %d", c.where, c.env, len(got), c.want)
+		}
+		for image, repository := range c.where {
+			one, err := s.Releases(ctx, store.Query{Image: image, Repository: repository, Env: c.env, Limit: 1})
+			must(t, err)
+			if r, ok := got[image]; ok != (len(one) == 1) || ok && !reflect.DeepEqual(r, one[0]) {
+				t.Errorf("%s in %q, %s:\n%+v\nand alone\n%+v", image, repository, c.env, r, one)
+			}
+		}
 	}
 }

@@ -31,6 +31,7 @@ func Exercise(t *testing.T, open func(t *testing.T) *store.Store) {
 		"release hints":        releaseHints,
 		"children":             children,
 		"tries":                tries,
+		"newest":               newest,
 		"heads":                heads,
 		"inputs":               inputs,
 		"documents":            documents,
