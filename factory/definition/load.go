@@ -39,6 +39,7 @@ func Load(dir string) (Set, error) {
 	if err := l.find(); err != nil {
 		return set, err
 	}
+	defer l.readAhead()()
 	l.readOwners()
 	l.readShared()
 	l.checkOwners()
@@ -66,10 +67,12 @@ func Load(dir string) (Set, error) {
 // Image returns a definition by name. An unknown name is ErrNotFound, with the nearest name as the hint.
 func (s Set) Image(name string) (factory.Image, error) {
 	var names []string
-	for _, img := range s.Images {
-		if img.Name == name {
-			return img, nil
+	for i := range s.Images {
+		if s.Images[i].Name == name {
+			return s.Images[i], nil
 		}
+	}
+	for _, img := range s.Images {
 		names = append(names, img.Name)
 	}
 	return factory.Image{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no image %.80q", name), Hint: nearest(name, names)}
@@ -107,6 +110,7 @@ type loader struct {
 	vars     map[string][]string
 	fine     map[*node]bool // see decoder
 	problems problems
+	ahead    map[string]func() (*node, error) // documents that are parsed before it is their turn
 }
 
 // known returns every name that may stand in baseimages/.
@@ -142,19 +146,18 @@ func (l *loader) find() error {
 
 // parse returns a file's document; a file that is not there, or is none, is a problem and nil.
 func (l *loader) parse(name string) *node {
-	b, err := l.tree.read(name, MaxFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	document := l.ahead[name]
+	if document == nil {
+		document = l.document(name)
+	}
+	n, err := document()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		l.problems.add(factory.Position{File: name}, "make it", "the file is missing")
-		return nil
+	case err != nil:
+		l.problems.join(err)
 	}
-	if err == nil {
-		var n *node
-		if n, err = parse(name, b); err == nil {
-			return n
-		}
-	}
-	l.problems.join(err)
-	return nil
+	return n
 }
 
 // decode fills into from n and keeps the problems.

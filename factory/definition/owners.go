@@ -43,10 +43,11 @@ func (r codeRule) covers(image string) bool {
 		return true
 	}
 	pattern := strings.TrimSuffix(strings.Trim(r.pattern, "/"), "/**")
-	target := folder + "/" + image
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		return pattern == target || pattern == folder || pattern == target+"/image.yaml"
+		name, inside := strings.CutPrefix(pattern, folder+"/")
+		return pattern == folder || inside && strings.TrimSuffix(name, "/image.yaml") == image
 	}
+	target := folder + "/" + image
 	if ok, _ := path.Match(pattern, target); ok || pattern == folder {
 		return true
 	}
@@ -70,10 +71,11 @@ func (l *loader) checkCodeowners(rules []codeRule) (wrong map[string]bool) {
 		l.checkCodeRule(rules, image, team.Value)
 		wrong[image] = len(l.problems) > before
 	}
+	known := l.known()
 	for _, r := range rules {
 		rest, ok := strings.CutPrefix(strings.Trim(r.pattern, "/"), folder+"/")
-		if name := strings.TrimSuffix(rest, "/**"); ok && !strings.ContainsAny(rest, "*?[") && !slices.Contains(l.known(), name) {
-			l.problems.add(r.at, nearest(name, l.known()), "%.80q names no image and no file in %s", r.pattern, folder)
+		if name := strings.TrimSuffix(rest, "/**"); ok && !strings.ContainsAny(rest, "*?[") && !slices.Contains(known, name) {
+			l.problems.add(r.at, nearest(name, known), "%.80q names no image and no file in %s", r.pattern, folder)
 		}
 	}
 	return wrong
@@ -81,10 +83,11 @@ func (l *loader) checkCodeowners(rules []codeRule) (wrong map[string]bool) {
 
 func (l *loader) checkCodeRule(rules []codeRule, image string, team teamFile) {
 	want := slices.Sorted(slices.Values(plain(team.Codeowners)))
-	line := fmt.Sprintf("%s %s", codePattern(image), strings.Join(want, " "))
-	i := slices.IndexFunc(rules, func(r codeRule) bool { return r.pattern == codePattern(image) })
+	pattern := codePattern(image)
+	line := fmt.Sprintf("%s %s", pattern, strings.Join(want, " "))
+	i := slices.IndexFunc(rules, func(r codeRule) bool { return r.pattern == pattern })
 	if i < 0 {
-		l.problems.add(factory.Position{File: codeownersPath}, "add: "+line, "no line for %s", codePattern(image))
+		l.problems.add(factory.Position{File: codeownersPath}, "add: "+line, "no line for %s", pattern)
 		return
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(rules[i].owners)), want) {
@@ -92,7 +95,7 @@ func (l *loader) checkCodeRule(rules []codeRule, image string, team teamFile) {
 	}
 	for _, later := range rules[i+1:] {
 		if later.covers(image) {
-			l.problems.add(later.at, "move it up: the last line that matches counts", "%q takes %s away from the owners in line %d", later.pattern, codePattern(image), rules[i].at.Line)
+			l.problems.add(later.at, "move it up: the last line that matches counts", "%q takes %s away from the owners in line %d", later.pattern, pattern, rules[i].at.Line)
 		}
 	}
 }

@@ -9,14 +9,15 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
 
-// tree reads below the repository's root, never through a symbolic link.
+// tree reads below the repository's root, never through a symbolic link. Several goroutines may.
 type tree struct {
 	root    *os.Root
-	folders map[string]bool // those that were seen to be folders
+	folders *sync.Map // those that were seen to be folders
 }
 
 func openTree(dir string) (tree, error) {
@@ -24,7 +25,7 @@ func openTree(dir string) (tree, error) {
 	if err != nil {
 		return tree{}, &factory.Problem{Kind: factory.ErrNotFound, What: "opening the repository", Where: factory.Position{File: dir}, Cause: err}
 	}
-	return tree{root, map[string]bool{}}, nil
+	return tree{root, &sync.Map{}}, nil
 }
 
 func (t tree) close() { t.root.Close() }
@@ -38,7 +39,7 @@ func (t tree) stat(name string) (fs.FileInfo, error) {
 	}
 	var info fs.FileInfo
 	for i := range len(name) + 1 {
-		if i < len(name) && (name[i] != '/' || t.folders[name[:i]]) {
+		if i < len(name) && (name[i] != '/' || t.folder(name[:i])) {
 			continue
 		}
 		var err error
@@ -51,11 +52,13 @@ func (t tree) stat(name string) (fs.FileInfo, error) {
 		case !mode.IsDir() && !mode.IsRegular():
 			return nil, problem(factory.Position{File: name[:i]}, "remove it", "is neither a file nor a folder")
 		case mode.IsDir():
-			t.folders[name[:i]] = true
+			t.folders.Store(name[:i], true)
 		}
 	}
 	return info, nil
 }
+
+func (t tree) folder(name string) bool { _, ok := t.folders.Load(name); return ok }
 
 // read returns a regular file of at most limit bytes.
 func (t tree) read(name string, limit int64) ([]byte, error) {

@@ -32,9 +32,9 @@ func (table[T]) isTable() {}
 
 // find returns the entry of a name.
 func (t table[T]) find(name string) (row[T], bool) {
-	for _, r := range t {
-		if r.Key.Value == name {
-			return r, true
+	for i := range t {
+		if t[i].Key.Value == name {
+			return t[i], true
 		}
 	}
 	return row[T]{}, false
