@@ -20,7 +20,15 @@ func (r Repo) Commit(ctx context.Context, message string, paths []string) (strin
 	if !now.repository {
 		return "", errNoRepository
 	}
-	changed := slices.DeleteFunc(now.changed, func(f string) bool { return slices.Contains(now.ignored, f) })
+	untracked, err := r.others(ctx, paths, "--exclude-standard")
+	if err != nil {
+		return "", err
+	}
+	ignored, err := r.others(ctx, paths, "--exclude-standard", "--ignored") // git would never commit them by itself
+	if err != nil {
+		return "", err
+	}
+	changed := slices.DeleteFunc(now.changed, func(f string) bool { return slices.Contains(ignored, f) })
 	if len(changed) == 0 {
 		return "", nil
 	}
@@ -38,7 +46,7 @@ func (r Repo) Commit(ctx context.Context, message string, paths []string) (strin
 		return "", err
 	}
 	const listed, ended = "--pathspec-from-file=-", "--pathspec-file-nul"
-	if list := strings.Join(now.untracked, "\x00"); list != "" {
+	if list := strings.Join(untracked, "\x00"); list != "" {
 		if _, err := r.run(ctx, call{args: []string{"add", "--intent-to-add", listed, ended}, stdin: list}); err != nil {
 			return "", err
 		}
@@ -48,7 +56,7 @@ func (r Repo) Commit(ctx context.Context, message string, paths []string) (strin
 		stdin: strings.Join(changed, "\x00"), set: identity,
 	})
 	if err != nil {
-		r.forget(context.WithoutCancel(ctx), now.untracked)
+		r.forget(context.WithoutCancel(ctx), untracked)
 		return "", err
 	}
 	return r.line(ctx, "rev-parse", "HEAD")

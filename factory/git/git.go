@@ -11,7 +11,6 @@ import (
 	"errors"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -109,18 +108,24 @@ func (r Repo) explain(err error) error {
 	return err
 }
 
-// skips reports whether a file below paths does not count. What paths name themselves always does.
-func (r Repo) skips(file string, paths []string) bool {
-	if r.Skip == nil {
-		return false
+// counted returns whether a file counts as one of paths: it is one of them, or lies below one and is not skipped there. What paths name
+// themselves always counts.
+func (r Repo) counted(paths []string) func(file string) bool {
+	asked := map[string]bool{}
+	for _, p := range paths {
+		asked[p] = true
 	}
-	return !slices.ContainsFunc(paths, func(p string) bool {
-		below, ok := file, p == "."
-		if !ok {
-			below, ok = strings.CutPrefix(file, p)
+	skipped := func(name string) bool { return r.Skip != nil && r.Skip(name) }
+	return func(file string) bool {
+		at := strings.TrimSuffix(file, "/") // a repository of its own is listed so
+		for !asked[at] {
+			if at == "." || at == "/" || skipped(path.Base(at)) {
+				return false
+			}
+			at = path.Dir(at)
 		}
-		return ok && (below == "" || p == "." || below[0] == '/') && !slices.ContainsFunc(strings.Split(below, "/"), r.Skip)
-	})
+		return true
+	}
 }
 
 // check refuses paths that lead out of Dir.

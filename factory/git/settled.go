@@ -27,11 +27,19 @@ func (r Repo) Settled(ctx context.Context, asked map[string][]string) map[string
 	}
 	slices.Sort(union)
 	union = slices.Compact(union)
-	now, err := r.look(ctx, union)
-	if err != nil || now.head == "" || open["."] != nil || r.shallow(ctx) {
+	if open["."] != nil || r.shallow(ctx) {
 		return nil
 	}
-	there, err := r.run(ctx, call{args: append([]string{"ls-tree", "-r", "-z", "--name-only", now.head, "--"}, union...)})
+	var now state
+	where := wide(union)
+	err := r.beside(ctx, union, &now, func(git scratched) error {
+		_, err := r.differ(git, &now, where, r.counted(union))
+		return err
+	})
+	if err != nil || now.head == "" {
+		return nil
+	}
+	there, err := r.run(ctx, call{args: append([]string{"ls-tree", "-r", "-z", "--name-only", now.head, "--"}, where...)})
 	if err != nil {
 		return nil
 	}
@@ -43,6 +51,22 @@ func (r Repo) Settled(ctx context.Context, asked map[string][]string) map[string
 		open.each(file, func(name string) { delete(waiting, name) })
 	}
 	return r.trace(ctx, now.head, open, waiting)
+}
+
+// wide names the folders of paths instead of these where there are many in one: git compares each file with each path.
+func wide(paths []string) (all []string) {
+	beside := map[string]int{}
+	for _, p := range paths {
+		beside[path.Dir(p)]++
+	}
+	for _, p := range paths {
+		if dir := path.Dir(p); dir != "." && beside[dir] > 16 {
+			p = dir
+		}
+		all = append(all, p)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // owners is whose the paths are.

@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,6 +25,11 @@ func settled(t *testing.T, r tree, asked map[string][]string) []string {
 func TestSettled(t *testing.T) {
 	t.Parallel()
 	asked := map[string][]string{"a": {"images/a", "roles/x"}, "b": {"images/a", "images/b", "roles/x"}, "c": {"images/c"}, "file": {"images/a/image.yaml"}, "none": {"images/none"}, "gone": {"images/gone"}}
+	many := maps.Clone(asked) // so many that git is asked for the folder
+	for i := range 20 {
+		name := fmt.Sprintf("more-%d", i)
+		many[name] = []string{"images/" + name}
+	}
 	history := func(t *testing.T) tree {
 		r := repository(t)
 		r.write("images/a/image.yaml", "a")
@@ -61,6 +67,12 @@ func TestSettled(t *testing.T) {
 			r.write("images/c/x.log", "x")
 			return r
 		}, []string{"a", "b", "file"}},
+		"a repository beside it": {func(_ *testing.T, r tree) tree {
+			r.git("init", "-q", "images/unasked")
+			r.write("images/unasked/x", "x")
+			r.write("images/loose", "x")
+			return r
+		}, all},
 		"what nobody minds": {func(_ *testing.T, r tree) tree {
 			r.Skip = func(name string) bool { return name == ".lock-1" }
 			r.write("images/c/.lock-1", "x")
@@ -101,8 +113,12 @@ func TestSettled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := settled(t, c.change(t, history(t)), asked); !slices.Equal(got, c.want) {
+			r := c.change(t, history(t))
+			if got := settled(t, r, asked); !slices.Equal(got, c.want) {
 				t.Errorf("%q, want %q", got, c.want)
+			}
+			if got := slices.Sorted(maps.Keys(r.Settled(t.Context(), many))); !slices.Equal(got, c.want) {
+				t.Errorf("among many: %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -63,44 +63,62 @@ type state struct {
 	repository bool
 	head       string   // commit; empty = none yet
 	changed    []string // files that differ from head, relative to Dir
-	untracked  []string // those of them that the user's index does not know
-	ignored    []string // those of them that git would never commit by itself
 	files      int
 	tree       string // hash of the tree that holds these files and nothing else
 }
 
-func (r Repo) look(ctx context.Context, paths []string) (state, error) {
+func (r Repo) look(ctx context.Context, paths []string) (s state, err error) {
+	err = r.beside(ctx, paths, &s, func(git scratched) error {
+		entries, err := r.differ(git, &s, paths, r.counted(paths))
+		if err != nil {
+			return err
+		}
+		if _, err = git("", "read-tree", "--empty"); err != nil {
+			return err
+		}
+		if _, err = git(list(entries), "update-index", "-z", "--index-info"); err != nil {
+			return err
+		}
+		s.tree, err = git("", "write-tree")
+		s.tree = strings.TrimSpace(s.tree)
+		return err
+	})
+	return s, err
+}
+
+// scratched runs git on an index beside the user's.
+type scratched func(stdin string, args ...string) (string, error)
+
+// beside lets f work on an index of its own, once it is known what kind of repository this is.
+func (r Repo) beside(ctx context.Context, paths []string, s *state, f func(git scratched) error) error {
 	if err := check(paths); err != nil {
-		return state{}, err
+		return err
 	}
 	tmp, err := os.MkdirTemp("", "factory-git-")
 	if err != nil {
-		return state{}, err
+		return err
 	}
 	defer os.RemoveAll(tmp)
-	s := state{repository: true}
-	env, err := r.scratch(ctx, tmp, &s)
+	s.repository = true
+	env, err := r.scratch(ctx, tmp, s)
 	if err != nil {
-		return state{}, err
+		return err
 	}
 	if s.repository {
 		if s.head, err = r.line(ctx, "rev-parse", "--quiet", "--verify", "HEAD^{commit}"); err != nil && exit(err) != 1 {
-			return state{}, err
-		}
-		if s.untracked, err = r.others(ctx, paths, "--exclude-standard"); err != nil {
-			return state{}, err
-		}
-		if s.ignored, err = r.others(ctx, paths, "--exclude-standard", "--ignored"); err != nil {
-			return state{}, err
+			return err
 		}
 	}
-	return s, r.compare(ctx, &s, env, paths)
+	return f(func(stdin string, args ...string) (string, error) {
+		return r.run(ctx, call{args: args, stdin: stdin, set: env})
+	})
 }
 
 // others lists files that the user's index does not know.
 func (r Repo) others(ctx context.Context, paths []string, which ...string) ([]string, error) {
-	list, err := r.run(ctx, call{args: slices.Concat([]string{"ls-files", "-z", "-o"}, which, []string{"--"}, paths)})
-	return slices.DeleteFunc(fields(list), func(f string) bool { return r.skips(f, paths) }), err
+	out, err := r.run(ctx, call{args: slices.Concat([]string{"ls-files", "-z", "-o"}, which, []string{"--"}, paths)})
+	counts := r.counted(paths)
+	return slices.DeleteFunc(fields(out), func(f string) bool { return !counts(f) }), err
 }
 
 // scratch returns an environment in which git writes its index and objects below tmp.
@@ -125,39 +143,39 @@ func (r Repo) scratch(ctx context.Context, tmp string, s *state) ([]string, erro
 		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + quoted}, os.Mkdir(own, 0o700)
 }
 
-// compare brings a scratch index from head to what the paths hold now.
-func (r Repo) compare(ctx context.Context, s *state, env, paths []string) error {
-	var err error
-	git := func(stdin string, args ...string) string {
-		if err != nil {
-			return ""
-		}
-		var out string
-		out, err = r.run(ctx, call{args: args, stdin: stdin, set: env})
-		return out
-	}
+// differ brings a scratch index from head to what the paths hold now, as far as that counts, and returns its entries that do.
+func (r Repo) differ(git scratched, s *state, paths []string, counts func(file string) bool) (entries []string, err error) {
 	with := func(args ...string) []string { return append(append(args, "--"), paths...) }
-	git("", "read-tree", cmp.Or(s.head, "--empty"))
+	if _, err := git("", "read-tree", cmp.Or(s.head, "--empty")); err != nil {
+		return nil, err
+	}
 	// An ignored file is no less an input than any other.
-	files := slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-c", "-o")...)), func(f string) bool { return r.skips(f, paths) })
-	git(list(files), "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
-	entries := slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-s")...)), func(e string) bool {
+	out, err := git("", with("ls-files", "-z", "-c", "-o")...)
+	if err != nil {
+		return nil, err
+	}
+	files := slices.DeleteFunc(fields(out), func(f string) bool { return !counts(f) })
+	if _, err := git(list(files), "update-index", "-z", "--add", "--remove", "--replace", "--stdin"); err != nil {
+		return nil, err
+	}
+	if out, err = git("", with("ls-files", "-z", "-s")...); err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(fields(out), func(e string) bool {
 		_, file, _ := strings.Cut(e, "\t")
-		return r.skips(file, paths)
+		return !counts(file)
 	})
 	s.files = len(entries)
-	if err == nil {
-		err = checkInner(files, entries)
+	if err := checkInner(files, entries); err != nil {
+		return nil, err
 	}
+	changes := with("diff-index", "-z", "--cached", "--no-renames", "--relative", "--name-only", s.head)
 	if s.head == "" {
-		s.changed = fields(git("", with("ls-files", "-z")...))
-	} else {
-		s.changed = fields(git("", with("diff-index", "-z", "--cached", "--no-renames", "--relative", "--name-only", s.head)...))
+		changes = with("ls-files", "-z")
 	}
-	git("", "read-tree", "--empty")
-	git(list(entries), "update-index", "-z", "--index-info")
-	s.tree = strings.TrimSpace(git("", "write-tree"))
-	return err
+	out, err = git("", changes...)
+	s.changed = fields(out)
+	return entries, err
 }
 
 // fields splits a list whose entries end in NUL.
