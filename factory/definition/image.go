@@ -111,7 +111,8 @@ func (l *loader) checkFolder(name string, own *node) {
 		}
 		if !slices.Contains(valid, e.Name()) {
 			l.problems.add(factory.Position{File: file}, nearest(e.Name(), valid), "unknown file, expected one of %s", strings.Join(valid, ", "))
-		} else if _, err := l.tree.stat(file); err != nil {
+		} else if !e.Type().IsRegular() {
+			_, err := l.tree.stat(file) // tells what it must not be
 			l.problems.join(err)
 		}
 	}

@@ -66,6 +66,11 @@ func (t tree) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.content(name, info, limit)
+}
+
+// content is read of what was looked at already.
+func (t tree) content(name string, info fs.FileInfo, limit int64) ([]byte, error) {
 	at := factory.Position{File: name}
 	if info.IsDir() {
 		return nil, problem(at, "", "is a folder, expected a file")
@@ -100,6 +105,11 @@ func (t tree) list(name string) ([]fs.DirEntry, error) {
 	case !info.IsDir():
 		return nil, problem(factory.Position{File: name}, "", "is a file, expected a folder")
 	}
+	return t.entries(name)
+}
+
+// entries is list of what was looked at already.
+func (t tree) entries(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(t.root.FS(), name)
 	if err != nil {
 		return nil, &factory.Problem{What: "listing", Where: factory.Position{File: name}, Cause: bare(err)}
@@ -139,7 +149,7 @@ func (t tree) files(names ...string) (all []inputFile, err error) {
 			return err
 		}
 		if info.IsDir() {
-			entries, err := t.list(name)
+			entries, err := t.entries(name)
 			for _, e := range entries {
 				err = errors.Join(err, walk(path.Join(name, e.Name())))
 			}
@@ -148,7 +158,7 @@ func (t tree) files(names ...string) (all []inputFile, err error) {
 		if size += info.Size(); size > maxInputs {
 			return problem(factory.Position{File: name}, "", "inputs of more than %d bytes", maxInputs)
 		}
-		b, err := t.read(name, maxInput)
+		b, err := t.content(name, info, maxInput)
 		all = append(all, inputFile{name: name, exec: info.Mode()&0o111 != 0, data: b})
 		return err
 	}
