@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/user"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -106,6 +107,14 @@ type standing struct {
 
 // judge decides about a release and an environment by what is known now.
 func (c *command) judge(ctx context.Context, set definition.Set, r factory.Release, env factory.Env) (standing, error) {
+	return c.judgeBy(ctx, c.policies, set, r, env)
+}
+
+// policies reads those of each environment, as they lie in the repository.
+func (c *command) policies() (map[factory.Env]factory.Policy, error) { return definition.Policies(c.cfg.Dir) }
+
+// judgeBy is judge by these policies.
+func (c *command) judgeBy(ctx context.Context, read func() (map[factory.Env]factory.Policy, error), set definition.Set, r factory.Release, env factory.Env) (standing, error) {
 	s := standing{Release: r, Scan: r.Scan}
 	db, err := c.store(ctx)
 	if err != nil {
@@ -122,7 +131,7 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 	if err != nil {
 		return s, err
 	}
-	policies, err := definition.Policies(c.cfg.Dir)
+	policies, err := read()
 	if err != nil {
 		return s, err
 	}
@@ -169,6 +178,7 @@ func (c *command) standings(ctx context.Context, set definition.Set, image strin
 	if err != nil {
 		return nil, err
 	}
+	policies := sync.OnceValues(c.policies) // of all of them the same
 	var all []standing
 	for _, e := range entries {
 		if image != "" && e.Image != image || env != "" && e.Env != env {
@@ -178,7 +188,7 @@ func (c *command) standings(ctx context.Context, set definition.Set, image strin
 		if err != nil {
 			return nil, err
 		}
-		s, err := c.judge(ctx, set, r, e.Env)
+		s, err := c.judgeBy(ctx, policies, set, r, e.Env)
 		if err != nil {
 			return nil, err
 		}
