@@ -17,9 +17,9 @@ func (s *Store) Newest(ctx context.Context, repositories map[string]string, env 
 	if len(repositories) == 0 {
 		return newest, nil
 	}
-	var asked [][]string
+	var asked []bun.TupleValues
 	for _, image := range slices.Sorted(maps.Keys(repositories)) {
-		asked = append(asked, []string{clean(image), clean(repositories[image])})
+		asked = append(asked, bun.Tuple([]string{clean(image), clean(repositories[image])}))
 	}
 	// Both databases call the columns of VALUES so.
 	one := s.db.NewSelect().TableExpr("releases AS r").Column("r.id").Where("r.image = asked.column1").Where("asked.column2 = '' OR r.repository = asked.column2").
@@ -29,7 +29,7 @@ func (s *Store) Newest(ctx context.Context, repositories map[string]string, env 
 	}
 	var rows []releaseRow
 	err := s.db.NewSelect().Model(&rows).ExcludeColumn(bulky...).
-		Where("id IN (?)", s.db.NewSelect().TableExpr("(VALUES ?) AS asked", bun.In(asked)).ColumnExpr("(?)", one)).Scan(ctx)
+		Where("id IN (?)", s.db.NewSelect().TableExpr("(VALUES ?) AS asked", bun.List(asked)).ColumnExpr("(?)", one)).Scan(ctx)
 	if err != nil {
 		return nil, s.fail(ctx, "read releases", err)
 	}
@@ -49,7 +49,7 @@ func (s *Store) Tries(ctx context.Context, images []string, limit int) (map[stri
 	}
 	ranked := s.db.NewSelect().TableExpr("jobs AS j").Join("JOIN runs AS r ON r.id = j.run_id").ColumnExpr("j.*").
 		ColumnExpr("row_number() OVER (PARTITION BY j.image ORDER BY r.started DESC, r.id DESC) AS n").
-		Where("j.action = ?", string(factory.Rebuild)).Where("j.image IN (?)", bun.In(cleaned(images)))
+		Where("j.action = ?", string(factory.Rebuild)).Where("j.image IN (?)", bun.List(cleaned(images)))
 	var jobs []jobRow
 	q := s.db.NewSelect().Model(&jobs).ModelTableExpr("(?) AS jobs", ranked).Order("image", "n")
 	if limit > 0 {
@@ -81,7 +81,7 @@ func (s *Store) runRows(ctx context.Context, jobs []jobRow) (map[string]runRow, 
 		ids[j.RunID] = true
 	}
 	var rows []runRow
-	if err := s.db.NewSelect().Model(&rows).Where("id IN (?)", bun.In(slices.Collect(maps.Keys(ids)))).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("id IN (?)", bun.List(slices.Collect(maps.Keys(ids)))).Scan(ctx); err != nil {
 		return nil, s.fail(ctx, "read runs", err)
 	}
 	byID := map[string]runRow{}

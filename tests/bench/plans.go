@@ -76,7 +76,7 @@ func parts(ctx context.Context, dir string, set definition.Set) string {
 	definition.Sums(dir, set.Images)
 	sums := time.Since(began) - load
 	known := (git.Repo{Dir: dir, Skip: definition.Leftover}).Settled(ctx, asked)
-	return fmt.Sprintf("of it: definitions %.2f s, digests of their inputs %.2f s, git %.2f s for %d; the rest: database, registry, start", load.Seconds(), sums.Seconds(),
+	return fmt.Sprintf("parts, alone: definitions %.2f s, digests of their inputs %.2f s, git %.2f s for %d; the last two beside database, registry and locks", load.Seconds(), sums.Seconds(),
 		(time.Since(began) - load - sums).Seconds(), len(known))
 }
 
