@@ -46,6 +46,9 @@ type serving struct {
 	lock *os.File
 	stop context.CancelFunc
 	done chan error
+
+	mu     sync.Mutex
+	silent map[net.Conn]bool // on which nothing was asked yet
 }
 
 // Start serves until Close or until ctx ends. When another process serves the same folder at the same address, that one
@@ -79,7 +82,7 @@ func (s *Server) begin(ctx context.Context) (*serving, error) {
 	case err != nil:
 		return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "registry address " + s.Addr, Hint: "choose another address for the embedded registry", Cause: err}
 	}
-	own := &serving{addr: listener.Addr().String(), done: make(chan error, 1)}
+	own := &serving{addr: listener.Addr().String(), done: make(chan error, 1), silent: map[net.Conn]bool{}}
 	if own.lock, err = lockDir(s.Dir, own.addr); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -89,7 +92,8 @@ func (s *Server) begin(ctx context.Context) (*serving, error) {
 		own.stop()
 		return nil, errors.Join(err, listener.Close(), own.lock.Close())
 	}
-	own.http = &http.Server{Handler: own.counted(handler), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
+	own.http = &http.Server{Handler: own.counted(handler), ReadHeaderTimeout: 30 * time.Second, ConnState: own.noted, ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelDebug)}
+	own.http.RegisterOnShutdown(own.hangUp)
 	go func() { own.done <- own.http.Serve(listener) }()
 	context.AfterFunc(ctx, func() { _ = own.http.Close() })
 	return own, nil
@@ -137,6 +141,25 @@ func (own *serving) close() error {
 	case <-ctx.Done():
 	}
 	return errors.Join(err, own.lock.Close())
+}
+
+// noted keeps silent up to date.
+func (own *serving) noted(conn net.Conn, state http.ConnState) {
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	if delete(own.silent, conn); state == http.StateNew {
+		own.silent[conn] = true
+	}
+}
+
+// hangUp closes the connections on which nothing was asked yet. Clients that ask for many things at once open more of them than they
+// need, and a server that ends waits five seconds for each to say something.
+func (own *serving) hangUp() {
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	for conn := range own.silent {
+		_ = conn.Close()
+	}
 }
 
 // counted lets close wait for the requests that h works on.

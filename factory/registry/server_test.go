@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +47,38 @@ func TestServerIsDurable(t *testing.T) {
 	if err := remote.Delete(ref); err == nil {
 		t.Error("an image could be deleted")
 	}
+}
+
+// A connection on which nothing was asked is no reason to wait at the end, and one that was used is left to its client.
+func TestServerHangsUp(t *testing.T) {
+	t.Parallel()
+	run := serve(t)
+	used, err := net.Dial("tcp", run.Addr())
+	must(t, err)
+	defer used.Close()
+	ask := func() {
+		t.Helper()
+		_, err := fmt.Fprintf(used, "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+		must(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(used), nil)
+		must(t, err)
+		must(t, resp.Body.Close())
+	}
+	ask()
+	silent, err := net.Dial("tcp", run.Addr())
+	must(t, err)
+	defer silent.Close()
+	for known := 0; known == 0; { // until it is accepted
+		run.own.mu.Lock()
+		known = len(run.own.silent)
+		run.own.mu.Unlock()
+		runtime.Gosched()
+	}
+	run.own.hangUp()
+	if n, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes on a connection on which nothing was asked", n)
+	}
+	ask()
 }
 
 func TestServerAddressTaken(t *testing.T) {
