@@ -20,6 +20,8 @@ type codeRule struct {
 	at      factory.Position
 	pattern string
 	owners  []string
+	path    string // of the pattern, without slashes around it
+	glob    bool   // path is one
 }
 
 // parseCodeowners reads the lines that name owners. Comments and GitLab's section headers are none.
@@ -31,7 +33,8 @@ func parseCodeowners(b []byte) (rules []codeRule) {
 			continue
 		}
 		at := factory.Position{File: codeownersPath, Line: i + 1, Column: 1 + strings.Index(line, words[0])}
-		rules = append(rules, codeRule{at: at, pattern: words[0], owners: words[1:]})
+		path := strings.TrimSuffix(strings.Trim(words[0], "/"), "/**")
+		rules = append(rules, codeRule{at: at, pattern: words[0], owners: words[1:], path: path, glob: strings.ContainsAny(path, `*?[\`)})
 	}
 	return rules
 }
@@ -42,16 +45,15 @@ func (r codeRule) covers(image string) bool {
 	if r.pattern == "*" || r.pattern == "**" {
 		return true
 	}
-	pattern := strings.TrimSuffix(strings.Trim(r.pattern, "/"), "/**")
-	if !strings.ContainsAny(pattern, `*?[\`) {
-		name, inside := strings.CutPrefix(pattern, folder+"/")
-		return pattern == folder || inside && strings.TrimSuffix(name, "/image.yaml") == image
+	if !r.glob {
+		name, inside := strings.CutPrefix(r.path, folder+"/")
+		return r.path == folder || inside && strings.TrimSuffix(name, "/image.yaml") == image
 	}
 	target := folder + "/" + image
-	if ok, _ := path.Match(pattern, target); ok || pattern == folder {
+	if ok, _ := path.Match(r.path, target); ok {
 		return true
 	}
-	ok, _ := path.Match(pattern, target+"/image.yaml")
+	ok, _ := path.Match(r.path, target+"/image.yaml")
 	return ok
 }
 
