@@ -73,21 +73,16 @@ func (r Repo) look(ctx context.Context, paths []string) (s state, err error) {
 		if err != nil {
 			return err
 		}
-		if _, err = git("", "read-tree", "--empty"); err != nil {
-			return err
-		}
-		if _, err = git(list(entries), "update-index", "-z", "--index-info"); err != nil {
-			return err
-		}
-		s.tree, err = git("", "write-tree")
-		s.tree = strings.TrimSpace(s.tree)
-		return err
+		git("", "read-tree", "--empty")
+		git(list(entries), "update-index", "-z", "--index-info")
+		s.tree = strings.TrimSpace(git("", "write-tree"))
+		return nil
 	})
 	return s, err
 }
 
-// scratched runs git on an index beside the user's.
-type scratched func(stdin string, args ...string) (string, error)
+// scratched runs git on an index beside the user's, until that fails: then it does nothing any more.
+type scratched func(stdin string, args ...string) string
 
 // beside lets f work on an index of its own, once it is known what kind of repository this is.
 func (r Repo) beside(ctx context.Context, paths []string, s *state, f func(git scratched) error) error {
@@ -109,9 +104,14 @@ func (r Repo) beside(ctx context.Context, paths []string, s *state, f func(git s
 			return err
 		}
 	}
-	return f(func(stdin string, args ...string) (string, error) {
-		return r.run(ctx, call{args: args, stdin: stdin, set: env})
+	var failed error
+	err = f(func(stdin string, args ...string) (out string) {
+		if failed == nil {
+			out, failed = r.run(ctx, call{args: args, stdin: stdin, set: env})
+		}
+		return out
 	})
+	return cmp.Or(failed, err)
 }
 
 // others lists files that the user's index does not know.
@@ -146,36 +146,21 @@ func (r Repo) scratch(ctx context.Context, tmp string, s *state) ([]string, erro
 // differ brings a scratch index from head to what the paths hold now, as far as that counts, and returns its entries that do.
 func (r Repo) differ(git scratched, s *state, paths []string, counts func(file string) bool) (entries []string, err error) {
 	with := func(args ...string) []string { return append(append(args, "--"), paths...) }
-	if _, err := git("", "read-tree", cmp.Or(s.head, "--empty")); err != nil {
-		return nil, err
-	}
+	git("", "read-tree", cmp.Or(s.head, "--empty"))
 	// An ignored file is no less an input than any other.
-	out, err := git("", with("ls-files", "-z", "-c", "-o")...)
-	if err != nil {
-		return nil, err
-	}
-	files := slices.DeleteFunc(fields(out), func(f string) bool { return !counts(f) })
-	if _, err := git(list(files), "update-index", "-z", "--add", "--remove", "--replace", "--stdin"); err != nil {
-		return nil, err
-	}
-	if out, err = git("", with("ls-files", "-z", "-s")...); err != nil {
-		return nil, err
-	}
-	entries = slices.DeleteFunc(fields(out), func(e string) bool {
+	files := slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-c", "-o")...)), func(f string) bool { return !counts(f) })
+	git(list(files), "update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+	entries = slices.DeleteFunc(fields(git("", with("ls-files", "-z", "-s")...)), func(e string) bool {
 		_, file, _ := strings.Cut(e, "\t")
 		return !counts(file)
 	})
 	s.files = len(entries)
-	if err := checkInner(files, entries); err != nil {
-		return nil, err
-	}
 	changes := with("diff-index", "-z", "--cached", "--no-renames", "--relative", "--name-only", s.head)
 	if s.head == "" {
 		changes = with("ls-files", "-z")
 	}
-	out, err = git("", changes...)
-	s.changed = fields(out)
-	return entries, err
+	s.changed = fields(git("", changes...))
+	return entries, checkInner(files, entries)
 }
 
 // fields splits a list whose entries end in NUL.
