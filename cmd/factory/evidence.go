@@ -111,7 +111,9 @@ func (c *command) judge(ctx context.Context, set definition.Set, r factory.Relea
 }
 
 // policies reads those of each environment, as they lie in the repository.
-func (c *command) policies() (map[factory.Env]factory.Policy, error) { return definition.Policies(c.cfg.Dir) }
+func (c *command) policies() (map[factory.Env]factory.Policy, error) {
+	return definition.Policies(c.cfg.Dir)
+}
 
 // judgeBy is judge by these policies.
 func (c *command) judgeBy(ctx context.Context, read func() (map[factory.Env]factory.Policy, error), set definition.Set, r factory.Release, env factory.Env) (standing, error) {
