@@ -89,8 +89,9 @@ type Evidence struct {
 	Compliance Compliance       `json:"compliance"` // waivers not applied
 	Scan       Scan             `json:"scan"`       // findings with their history
 	Revoked    string           `json:"revoked,omitempty"`
-	// Own are the packages that a child has beyond its parent's: a waiver that it inherited covers nothing of them.
-	Own []string `json:"own,omitempty"`
+	// Own says of each image that this one is built on which packages it has beyond that one's release, by name. A waiver inherited
+	// from there covers nothing of these, and nothing at all where the release is not known and so nothing stands here.
+	Own map[string][]string `json:"own,omitempty"`
 	// Parent is the release that a child is built on; nil = it has none.
 	Parent *Base `json:"parent,omitempty"`
 	// Base is what speaks against that release, for a warning; empty = nothing.

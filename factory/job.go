@@ -97,8 +97,6 @@ type Locked struct {
 	// reproduced from it alone.
 	Inputs []byte
 	At     time.Time // when the run began; decides the tag's date
-	// Own are the names of the packages that a child has beyond its parent's, sorted.
-	Own []string
 	// Fresh, when not empty, names this attempt: no step may take its result from an earlier one's cache.
 	Fresh string
 }
@@ -147,6 +145,8 @@ type Proven struct {
 type Scanned struct {
 	Scan      Scan
 	Documents []Document // SBOMs: CycloneDX and SPDX of each platform
+	// Own is as in Evidence.
+	Own map[string][]string
 }
 
 // Examined is a packed image that was tested, proven and scanned.

@@ -31,7 +31,10 @@ func (s scanning) Scan(ctx context.Context, p factory.Packed) (factory.Scanned, 
 	if err != nil {
 		return out, err
 	}
-	out.Scan, err = db.Remember(ctx, p.Job.Image.Name, out.Scan)
+	if out.Scan, err = db.Remember(ctx, p.Job.Image.Name, out.Scan); err != nil {
+		return out, err
+	}
+	out.Own, err = s.c.own(ctx, p.Job, p.Lock, out.Scan, func() ([]factory.Document, error) { return only(out.Documents, factory.CycloneDX), nil })
 	return out, err
 }
 
@@ -57,7 +60,7 @@ func (g gating) Decide(ctx context.Context, e factory.Evidence) (factory.Decisio
 		e.Revoked = revoked.Reason
 	}
 	// What it is built on may have been revoked since the run began.
-	if _, err := g.c.beneath(ctx, &e); err != nil {
+	if err := g.c.beneath(ctx, &e); err != nil {
 		return factory.Decision{}, nil, err
 	}
 	decision := gate.Decide(policies[e.Env], e)
@@ -150,12 +153,12 @@ func (c *command) judgeBy(ctx context.Context, read func() (map[factory.Env]fact
 	if revoked != nil {
 		s.Evidence.Revoked = revoked.Reason
 	}
-	parent, err := c.beneath(ctx, &s.Evidence)
-	if err != nil {
+	if err := c.beneath(ctx, &s.Evidence); err != nil {
 		return s, err
 	}
-	if parent != nil {
-		s.Evidence.Own = r.Lock.Beyond(parent.Lock)
+	sboms := func() ([]factory.Document, error) { return c.documentsOf(ctx, r.ID, factory.CycloneDX) }
+	if s.Evidence.Own, err = c.own(ctx, factory.Job{Image: img, Parent: r.Parent}, r.Lock, s.Scan, sboms); err != nil {
+		return s, err
 	}
 	if r.Rebased != nil {
 		s.Evidence.Carried = r.Rebased.Carried
@@ -246,6 +249,11 @@ func (s standing) drift(now time.Time) time.Duration {
 	return oldest
 }
 
+// only are the documents of one kind.
+func only(all []factory.Document, kind factory.DocumentKind) []factory.Document {
+	return slices.DeleteFunc(slices.Clone(all), func(d factory.Document) bool { return d.Kind != kind })
+}
+
 // documentsOf returns the documents of one kind, with their content.
 func (c *command) documentsOf(ctx context.Context, release string, kind factory.DocumentKind) ([]factory.Document, error) {
 	db, err := c.store(ctx)
@@ -256,7 +264,7 @@ func (c *command) documentsOf(ctx context.Context, release string, kind factory.
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(d factory.Document) bool { return d.Kind != kind })
+	all = only(all, kind)
 	for i, d := range all {
 		if all[i], err = db.Document(ctx, release, kind, d.Name); err != nil {
 			return nil, err

@@ -114,10 +114,13 @@ func (d *desk) image(t *testing.T, name string) factory.Image {
 }
 
 // release records that the image as it is now was released so long ago.
-func (d *desk) release(t *testing.T, name string, age time.Duration) factory.Release {
+func (d *desk) release(t *testing.T, name string, age time.Duration, edit ...func(*factory.Release)) factory.Release {
 	t.Helper()
 	r, err := fixture.Release(d.dir, d.registry, name, d.Now().Add(-age))
 	must(t, err)
+	for _, f := range edit {
+		f(&r)
+	}
 	c := d.command(t, nil)
 	db, err := c.store(context.Background())
 	must(t, err)

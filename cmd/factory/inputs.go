@@ -45,8 +45,7 @@ func (r resolver) Resolve(ctx context.Context, job factory.Job) (factory.Locked,
 	case r.app.box != nil && !maps.Equal(lock.Tools, tools(*r.app.box, img)):
 		return factory.Locked{}, stale("toolbox or version of the factory")
 	}
-	own, err := r.app.onParent(ctx, job, lock)
-	if err != nil {
+	if err := r.app.onParent(ctx, job, lock); err != nil {
 		return factory.Locked{}, err
 	}
 	tar, inputs, err := definition.Pack(dir, img)
@@ -59,7 +58,7 @@ func (r resolver) Resolve(ctx context.Context, job factory.Job) (factory.Locked,
 	if err := sameDefinition(tar, img); err != nil {
 		return factory.Locked{}, err
 	}
-	locked := factory.Locked{Job: job, Lock: lock, Inputs: tar, At: r.app.began, Own: own}
+	locked := factory.Locked{Job: job, Lock: lock, Inputs: tar, At: r.app.began}
 	if job.Refresh != "" {
 		locked.Fresh = r.app.newID()
 	}

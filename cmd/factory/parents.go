@@ -12,54 +12,54 @@ import (
 )
 
 // onParent makes sure that a child's lock, its parent's lock and the release that the child is built on belong together: else
-// packages would be installed on others than those that they were chosen for. It returns the packages that the child adds.
-func (a *app) onParent(ctx context.Context, job factory.Job, lock factory.Lock) (own []string, err error) {
+// packages would be installed on others than those that they were chosen for.
+func (a *app) onParent(ctx context.Context, job factory.Job, lock factory.Lock) error {
 	img := job.Image
 	stale := func(what string) error {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("the lock of %s was made for %s", img.Name, what), Hint: "make it: factory lock " + img.Name}
 	}
 	switch {
 	case img.From == "" && lock.Parent == nil:
-		return nil, nil
+		return nil
 	case img.From == "":
-		return nil, stale("a child of " + lock.Parent.Image)
+		return stale("a child of " + lock.Parent.Image)
 	case lock.Parent == nil || lock.Parent.Image != img.From:
-		return nil, stale("another parent than " + img.From)
+		return stale("another parent than " + img.From)
 	}
 	theirs, ok, err := definition.ReadLock(a.cfg.Dir, img.From)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !ok:
-		return nil, noLock(img.From)
+		return noLock(img.From)
 	}
 	switch pin, err := theirs.Pin(); {
 	case err != nil:
-		return nil, err
+		return err
 	case pin != *lock.Parent:
-		return nil, stale("another lock of " + img.From)
+		return stale("another lock of " + img.From)
 	case job.Parent == nil:
-		return nil, noParent(img)
+		return noParent(img)
 	}
 	db, err := a.store(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r, err := db.Release(ctx, job.Parent.Release)
 	if err != nil {
-		return nil, fmt.Errorf("parent of %s: %w", img.Name, err)
+		return fmt.Errorf("parent of %s: %w", img.Name, err)
 	}
 	if revoked, err := db.Revoked(ctx, r.Repository, r.Digest); err != nil {
-		return nil, err
+		return err
 	} else if revoked != nil {
-		return nil, &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s, which %s would be built on, is revoked: %s", r.Tagged(), img.Name, revoked.Reason),
+		return &factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s, which %s would be built on, is revoked: %s", r.Tagged(), img.Name, revoked.Reason),
 			Hint: fmt.Sprintf("make its successor first: factory build --lock %s %s", img.From, img.Name)}
 	}
 	if pin, err := r.Lock.Pin(); err != nil || pin != *lock.Parent {
-		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s was released from another lock than %s was locked with", job.Parent.Ref(), img.Name), Cause: err,
+		return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s was released from another lock than %s was locked with", job.Parent.Ref(), img.Name), Cause: err,
 			Hint: fmt.Sprintf("factory build %s %s", img.From, img.Name)}
 	}
-	return lock.Beyond(r.Lock), nil
+	return nil
 }
 
 // noParent says that there is nothing to build a child on.
@@ -85,20 +85,19 @@ func baseOf(r factory.Release) *factory.Base {
 	return &factory.Base{Image: r.Image, Release: r.ID, Repository: r.Repository, Digest: r.Digest, Tag: r.Tag}
 }
 
-// beneath adds to evidence what the gate has to know about the release that the image is built on, and returns that one; nil when there
-// is none, or none that is known.
-func (c *command) beneath(ctx context.Context, e *factory.Evidence) (*factory.Release, error) {
+// beneath adds to evidence what the gate has to know about the release that the image is built on.
+func (c *command) beneath(ctx context.Context, e *factory.Evidence) error {
 	if e.Parent == nil {
-		return nil, nil
+		return nil
 	}
 	db, err := c.store(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	name := fmt.Sprintf("%s %s (%s)", e.Parent.Image, e.Parent.Tag, e.Parent.Digest.Short())
 	revoked, err := db.Revoked(ctx, e.Parent.Repository, e.Parent.Digest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if revoked != nil {
 		e.BaseRevoked = fmt.Sprintf("%s: %s", name, revoked.Reason)
@@ -106,14 +105,14 @@ func (c *command) beneath(ctx context.Context, e *factory.Evidence) (*factory.Re
 	parent, err := db.Release(ctx, e.Parent.Release)
 	switch {
 	case errors.Is(err, factory.ErrNotFound):
-		e.Base = "it is built on " + name + ", which this database does not know"
-		return nil, nil
+		e.Base = "it is built on " + name + ", which this database does not know: what its ancestors' waivers accept is not accepted here"
+		return nil
 	case err != nil || revoked != nil:
-		return &parent, err
+		return err
 	}
 	entries, err := db.Ledger(ctx, store.LedgerQuery{Image: parent.Image, Digest: parent.Digest})
 	if err == nil && !slices.ContainsFunc(entries, func(l factory.Entry) bool { return l.Env == e.Env && !l.Revoked }) {
 		e.Base = fmt.Sprintf("its base %s is not in %s; promote that first", name, e.Env)
 	}
-	return &parent, err
+	return err
 }

@@ -206,24 +206,6 @@ func (f *family) configOf(t *testing.T, r factory.Release) *v1.ConfigFile {
 	return config
 }
 
-// What the base's people accepted of their packages covers nothing that the image brings itself, after a rebase as before.
-func TestRebaseTellsItsOwnPackages(t *testing.T) {
-	t.Parallel()
-	f := newFamily(t)
-	c := f.command(t, nil)
-	must(t, c.serveRegistry(t.Context()))
-	s, err := c.newSurgery(t.Context(), f.new, rebaseOptions{})
-	must(t, err)
-	defer s.close()
-	op, err := s.admit(t.Context(), "debian-12-app")
-	must(t, err)
-	must(t, s.examine(t.Context(), op))
-	p, err := rebaser{s, op}.Rebase(t.Context(), factory.Job{Rebase: &factory.Rebase{}})
-	if must(t, err); !slices.Equal(p.Own, []string{"jq"}) {
-		t.Errorf("its own packages are %v", p.Own)
-	}
-}
-
 // Every reason is told at once, and nothing is published.
 func TestRebaseIsRefused(t *testing.T) {
 	t.Parallel()

@@ -176,7 +176,6 @@ func (b rebaser) Rebase(ctx context.Context, job factory.Job) (p factory.Packed,
 		return p, err
 	}
 	p.Job, p.Lock, p.Inputs, p.At, p.Controls = job, lock, before.Inputs, s.c.app.began, before.Controls
-	p.Own = lock.Beyond(s.onto.Lock) // a waiver of the base's covers nothing of these
 	notes := map[string]string{oci.AnnotationLock: string(factory.DigestOf(text)), oci.AnnotationBaseName: s.onto.Tagged(), oci.AnnotationBaseDigest: string(s.onto.Digest)}
 	if p.Artifact, err = s.swap(ctx, op, notes); err != nil {
 		return p, err

@@ -33,11 +33,13 @@ func compareWaivers(a, b factory.Waiver) int {
 		cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.By, b.By), cmp.Compare(a.Justification, b.Justification), cmp.Compare(a.Where.String(), b.Where.String()))
 }
 
-// waiverFor returns the waiver that covers a finding, of several the one that holds longest; nil when there is none. What the parent
-// accepted of its packages, nobody accepted of those that a child adds.
+// waiverFor returns the waiver that covers a finding, of several the one that holds longest; nil when there is none. What an ancestor
+// accepted of its packages, nobody accepted of those that were added above it.
 func (c *decider) waiverFor(f factory.Finding) *factory.Waiver {
-	own := slices.Contains(c.evidence.Own, f.Package)
-	return c.waiver(f.Key(), func(w factory.Waiver) bool { return w.Covers(f) && (w.Inherited == "" || !own) })
+	return c.waiver(f.Key(), func(w factory.Waiver) bool {
+		own, known := c.evidence.Own[w.Inherited]
+		return w.Covers(f) && (w.Inherited == "" || known && !slices.Contains(own, f.Package))
+	})
 }
 
 func (c *decider) waiver(subject string, covers func(factory.Waiver) bool) (found *factory.Waiver) {

@@ -122,11 +122,18 @@ func TestInheritedWaivers(t *testing.T) {
 		e.Image.Waivers = []factory.Waiver{w}
 		return gate.Decide(policy(), e)
 	}
-	if d := decide(func(*factory.Evidence, W) {}); !d.Pass || len(d.Waived) != 1 || d.Waived[0].Waiver.Inherited != "debian-12" {
+	if d := decide(func(e *factory.Evidence, _ W) { e.Own = map[string][]string{"debian-12": {"zlib"}} }); !d.Pass || len(d.Waived) != 1 || d.Waived[0].Waiver.Inherited != "debian-12" {
 		t.Errorf("%+v", d)
 	}
-	if d := decide(func(e *factory.Evidence, _ W) { e.Own = []string{"openssl"} }); d.Pass || len(d.Waived) != 0 || d.Unmatched != nil {
-		t.Errorf("a package of the child's own is waived by its parent: %+v", d)
+	for name, own := range map[string]map[string][]string{
+		"a package of the child's own":                   {"debian-12": {"openssl"}},
+		"a package that its parent added":                {"debian-12": {"openssl"}, "debian-12-middle": {}},
+		"a package of nobody knows whom":                 nil,
+		"a package of a parent's, and not of that one's": {"debian-12-middle": {}},
+	} {
+		if d := decide(func(e *factory.Evidence, _ W) { e.Own = own }); d.Pass || len(d.Waived) != 0 || d.Unmatched != nil {
+			t.Errorf("%s is waived by an ancestor: %+v", name, d)
+		}
 	}
 	if d := decide(func(_ *factory.Evidence, w W) { w.ID = "CVE-2026-1002" }); d.Pass || d.Unmatched != nil {
 		t.Errorf("%+v", d.Unmatched)

@@ -244,7 +244,7 @@ func (l Line) approve(ctx context.Context, e factory.Examined) (factory.Approved
 	}
 	d, documents, err := l.Gate.Decide(ctx, factory.Evidence{
 		Image: e.Job.Image, Env: e.Job.Env, Digest: e.Artifact.Digest, Source: e.Job.Source, Tests: e.Results, Controls: e.Controls,
-		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At, Own: e.Own, Parent: e.Job.Parent, Carried: carried,
+		Compliance: e.Proven.Compliance, Scan: e.Scanned.Scan, At: e.At, Own: e.Scanned.Own, Parent: e.Job.Parent, Carried: carried,
 	})
 	if err != nil {
 		return factory.Approved{}, err
