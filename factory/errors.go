@@ -3,7 +3,9 @@ package factory
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // Kinds of error. An adapter translates what it met into one of these; cmd maps each to an exit code.
@@ -79,6 +81,26 @@ func (p *Problem) Unwrap() []error {
 		errs = append(errs, p.Cause)
 	}
 	return errs
+}
+
+// Outage reports whether err says nothing about what was tried: what the factory depends on was down, busy, or out of space. Of several
+// errors each must be one.
+func Outage(err error) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case *Problem:
+		if e.Kind != nil {
+			return e.Kind == ErrUnavailable || e.Kind == ErrBusy
+		}
+		return Outage(e.Cause)
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !Outage(err) })
+	case interface{ Unwrap() error }:
+		return Outage(e.Unwrap())
+	}
+	return slices.Contains([]error{ErrUnavailable, ErrBusy, syscall.ENOSPC, syscall.EDQUOT}, err)
 }
 
 // Problems flattens err into the Problems it is made of, in order; errors that are none are left out.

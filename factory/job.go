@@ -16,7 +16,7 @@ const (
 	Rescan  Action = "rescan" // kept, and looked at again with today's vulnerability data
 	Skip    Action = "skip"   // not set up where this runs; the reason says what is missing
 	Yield   Action = "yield"  // left to the next run, because somebody needs the factory at once; the reason says who
-	Hold    Action = "hold"   // not tried: its parent failed, or its own back-off after failures is not over; the reason says which
+	Hold    Action = "hold"   // not tried: its parent failed or may not be built on, or its own back-off after failures is not over; the reason says which
 	Fail    Action = "fail"   // its inputs could not be read or locked; the reason says why
 )
 
@@ -37,6 +37,8 @@ type Job struct {
 	Refresh Digest `json:"refresh,omitempty"`
 	// Supersedes is the id of the release that this one replaces.
 	Supersedes string `json:"supersedes,omitempty"`
+	// Barred is why nothing may be built on the release that is kept; empty = it may.
+	Barred string `json:"barred,omitempty"`
 	// Rebase is set when nothing is built: the base below a release is exchanged.
 	Rebase *Rebase `json:"rebase,omitempty"`
 }
@@ -62,9 +64,14 @@ func (j Job) Basis() Digest {
 }
 
 // Behind is the job when what its image is built on did not come out of this run: nobody tries it, and why says what became of the
-// parent.
+// parent. One that fails for a reason of its own goes on to fail, and tells both.
 func (j Job) Behind(why string) Job {
-	j.Action, j.Reason, j.Err = Hold, j.Image.From+", which it is built on, "+why, nil
+	why = j.Image.From + ", which it is built on, " + why
+	if j.Action == Fail {
+		j.Reason += "; and " + why
+		return j
+	}
+	j.Action, j.Reason, j.Err = Hold, why, nil
 	return j
 }
 

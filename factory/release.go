@@ -85,7 +85,8 @@ type RunJob struct {
 	Digest  Digest     `json:"digest,omitempty"`
 	Error   string     `json:"error,omitempty"`
 	Steps   []StepTime `json:"steps,omitempty"`
-	// Basis is, of an image that was tried to be made, what from: Job.Basis.
+	// Basis is, of an image that was tried to be made, what from: Job.Basis. Empty when that was ended by something that says nothing
+	// about the image: an outage, an interruption.
 	Basis Digest `json:"basis,omitempty"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,5 +209,23 @@ func TestReleaseNames(t *testing.T) {
 	e.Emit(factory.Event{})
 	if n != 1 || factory.ToolboxPython("x.py")[8] != "x.py" {
 		t.Error("events or the toolbox's python")
+	}
+}
+
+// An outage is one only when nothing else went wrong.
+func TestOutage(t *testing.T) {
+	down := &factory.Problem{Kind: factory.ErrUnavailable, What: "archive", Cause: factory.ErrUnverified}
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing": {nil, false}, "anything": {errors.New("down"), false}, "down": {down, true}, "wrapped": {fmt.Errorf("build a: %w", down), true},
+		"busy": {factory.ErrBusy, true}, "full": {&factory.Problem{What: "work folder", Cause: syscall.ENOSPC}, true}, "nobody knows": {&factory.Problem{What: "x"}, false},
+		"two": {errors.Join(down, factory.ErrUnavailable), true}, "beside a test": {errors.Join(down, factory.ErrBlocked), false},
+		"blocked because of it": {&factory.Problem{Kind: factory.ErrBlocked, What: "x", Cause: down}, false},
+	} {
+		if factory.Outage(c.err) != c.want {
+			t.Errorf("%s: %v", name, !c.want)
+		}
 	}
 }

@@ -84,10 +84,11 @@ func (c *command) recorded(ctx context.Context, k *known, images []factory.Image
 	if k.last, err = db.Newest(ctx, repositories, c.cfg.Env); err != nil {
 		return err
 	}
-	if k.tries, err = db.Tries(ctx, children, maxTries); err != nil {
+	if k.tries, err = db.Tries(ctx, children, c.cfg.Env, maxTries); err != nil {
 		return err
 	}
 	runs, err := db.Runs(ctx, 10)
+	runs = slices.DeleteFunc(runs, func(r factory.Run) bool { return r.Env != "" && r.Env != c.cfg.Env })
 	k.failed = lastFailures(runs)
 	return err
 }

@@ -23,6 +23,8 @@ type lockResult struct {
 	Lock   factory.Lock
 	Change factory.LockChange
 	Err    error
+	// Derived is set when the image's parent could not be locked, and so nobody tried.
+	Derived bool
 }
 
 // locking refreshes locks: the toolbox first, because it is where the solvers run, then every image on its own, those that others are
@@ -177,7 +179,7 @@ func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState
 	if img.From != "" {
 		parent := l.result(img.From)
 		if parent.Err != nil {
-			return lockResult{Err: behind(img, parent.Err)}
+			return lockResult{Err: behind(img, parent.Err), Derived: true}
 		}
 		req.Parent = &parent.Lock
 		if keep, ok := l.part(img); ok {

@@ -64,7 +64,9 @@ func TestOwn(t *testing.T) {
 	if got := ask(factory.Job{Image: img}); got != nil {
 		t.Errorf("an image of packages alone has %q", got)
 	}
-	broken := func() ([]factory.Document, error) { return []factory.Document{{Name: "linux/amd64", Data: []byte("no")}}, nil }
+	broken := func() ([]factory.Document, error) {
+		return []factory.Document{{Name: "linux/amd64", Data: []byte("no")}}, nil
+	}
 	if _, err := c.own(t.Context(), factory.Job{Image: img, Parent: shop.Parent}, shop.Lock, scan, broken); !errors.Is(err, factory.ErrUnverified) {
 		t.Error(err)
 	}

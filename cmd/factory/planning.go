@@ -180,6 +180,7 @@ func (c *command) planInput(ctx context.Context, img factory.Image, k known) pla
 	in.LastFailed, in.Tries, in.Parent = k.failed[img.Name], k.tries[img.Name], k.base(img)
 	if in.Err == nil {
 		in.Lock, in.Err = k.lock(img)
+		in.Derived = in.Err != nil && k.locks[img.Name].Derived
 	}
 	if in.Err == nil {
 		in.Source, in.Err = c.sourceKnown(ctx, img, k)
@@ -202,9 +203,11 @@ func brokenDefinitions(set definition.Set, problems error, only []string) []fact
 	}
 	var jobs []factory.Job
 	for _, name := range set.Broken {
-		j := factory.Job{Image: factory.Image{Name: name, From: set.Behind[name]}, Action: factory.Fail, Reason: "its definition is not valid", Err: problems}
+		j := factory.Job{Image: factory.Image{Name: name, From: set.Behind[name]}}
 		if j.Image.From != "" {
 			j = j.Behind("has a definition that is not valid")
+		} else {
+			j.Action, j.Reason, j.Err = factory.Fail, "its definition is not valid", problems
 		}
 		jobs = append(jobs, j)
 	}

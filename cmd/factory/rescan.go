@@ -230,6 +230,7 @@ func (c *command) rescanJobs(ctx context.Context, jobs []factory.Job) ([]factory
 			return nil, err
 		}
 		if revoked != nil {
+			jobs[i].Barred = fmt.Sprintf("%s is revoked: %s", r.Tag, revoked.Reason)
 			jobs[i].Reason += fmt.Sprintf("; but %s is revoked (%s), and the same inputs would make the same digest: change them", r.Tag, revoked.Reason)
 			continue
 		}
@@ -243,7 +244,7 @@ func (c *command) rescanJobs(ctx context.Context, jobs []factory.Job) ([]factory
 		}
 		data, _, err := c.dataOfRun(ctx)
 		if err != nil { // this image's failure, not the night's: another one may still have to be rebuilt
-			jobs[i].Action, jobs[i].Reason, jobs[i].Err = factory.Fail, "kept, but it cannot be rescanned: "+err.Error(), err
+			jobs[i].Action, jobs[i].Reason, jobs[i].Err = factory.Rescan, "kept, but it cannot be rescanned: "+err.Error(), err
 			continue
 		}
 		if c.stale(*scan, data) || c.attestedLast(r).due(*scan) {
@@ -281,50 +282,52 @@ type rescanning struct {
 	run string
 }
 
-// Rescan matches the newest release of the job's image, and attests what came of it when the last attestation has grown old.
-func (n rescanning) Rescan(ctx context.Context, job factory.Job) (string, error) {
+// Rescan matches the newest release of the job's image, and attests what came of it when the last attestation has grown old. What the
+// gate would not let in today is nothing to build on.
+func (n rescanning) Rescan(ctx context.Context, job factory.Job) (found, barred string, err error) {
 	c := n.c
 	r, err := c.newest(ctx, job.Image.Name)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	scan, err := c.refresh(ctx, n.run, n.set, r, c.cfg.Env)
+	s, err := c.refresh(ctx, n.run, n.set, r, c.cfg.Env)
+	if blocking := s.Decision.Blocking(); len(blocking) > 0 {
+		barred = fmt.Sprintf("%s would not be let into %s today: %s", r.Tag, c.cfg.Env, blocking[0].Text)
+	}
 	if err != nil {
-		return "", err
+		return "", barred, err
 	}
-	return fmt.Sprintf("rescanned with %s: %s", scan.Database, cmp.Or(severities(scan.Counts()), "no findings")), nil
+	return fmt.Sprintf("rescanned with %s: %s", s.Scan.Database, cmp.Or(severities(s.Scan.Counts()), "no findings")), barred, nil
 }
 
-// refresh matches a release anew when its last scan is stale, warns when the gate would not let it in any more, and attests what
-// was not attested yet.
-func (c *command) refresh(ctx context.Context, run string, set definition.Set, r factory.Release, env factory.Env) (factory.Scan, error) {
+// refresh matches a release anew when its last scan is stale, judges it, warns when the gate would not let it in any more, and attests
+// what was not attested yet.
+func (c *command) refresh(ctx context.Context, run string, set definition.Set, r factory.Release, env factory.Env) (standing, error) {
 	db, err := c.store(ctx)
 	if err != nil {
-		return factory.Scan{}, err
+		return standing{}, err
 	}
 	data, _, err := c.dataOfRun(ctx)
 	if err != nil {
-		return factory.Scan{}, err
+		return standing{}, err
 	}
 	last, err := db.LatestScan(ctx, r.ID)
 	if err != nil {
-		return factory.Scan{}, err
+		return standing{}, err
 	}
 	if last == nil || c.stale(*last, data) {
-		scan, err := c.rescanOne(ctx, r)
-		if err != nil {
-			return scan, err
+		if _, err := c.rescanOne(ctx, r); err != nil {
+			return standing{}, err
 		}
-		last = &scan
 	}
 	s, err := c.judge(ctx, set, r, env)
 	if err != nil {
-		return *last, err
+		return s, err
 	}
 	for _, reason := range s.Decision.Blocking() {
 		c.events.Emit(factory.Event{Kind: factory.Warned, Image: r.Image, Step: factory.StepGate, Message: fmt.Sprintf("%s would not be let into %s today: %s", r.Tag, env, reason.Text)})
 	}
-	return *last, c.attestIfDue(ctx, run, set, r, *last)
+	return s, c.attestIfDue(ctx, run, set, r, s.Scan)
 }
 
 // refreshStanding looks again at every release that is in force somewhere, beside those that a night looked at already: what is in

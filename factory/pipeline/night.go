@@ -22,10 +22,10 @@ type Journal interface {
 	SaveJob(ctx context.Context, run string, job factory.RunJob) error
 }
 
-// Rescanner looks again at the newest release of a job's image, with today's vulnerability data. It returns what came of it, in
-// one sentence.
+// Rescanner looks again at the newest release of a job's image, with today's vulnerability data. It returns what came of it, in one
+// sentence, and why nothing may be built on that release; empty = it may.
 type Rescanner interface {
-	Rescan(ctx context.Context, job factory.Job) (string, error)
+	Rescan(ctx context.Context, job factory.Job) (found, barred string, err error)
 }
 
 // Night works through a plan.
@@ -51,18 +51,21 @@ type Outcome struct {
 	Errors map[string]error
 	// Yielded says what the night left its last images to the next one for; empty = it did not.
 	Yielded string
+
+	barred map[string]string // by image, why nothing may be built on the release that was kept
 }
 
-// Run does every job, one wave after the other, Width at a time. A failing image holds back those that are built on it, and never
-// another one. The error is for the night itself: it was cancelled, or its journal cannot be written.
+// Run does every job, one wave after the other, Width at a time. An image that cannot be made, or whose release nobody may build on,
+// holds back those that are built on it, and never another one. A rescan that fails holds back nobody: the release is what it was. The error is for the night itself: it was cancelled, or its journal cannot be written.
 func (n Night) Run(ctx context.Context, run string, jobs []factory.Job) (Outcome, error) {
-	out := Outcome{Errors: map[string]error{}}
+	out := Outcome{Errors: map[string]error{}, barred: map[string]string{}}
 	var mu sync.Mutex
 	var journal error
-	done := func(rj factory.RunJob, err error) {
+	done := func(rj factory.RunJob, barred string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		out.Jobs = append(out.Jobs, rj)
+		out.barred[rj.Image] = barred
 		if err != nil {
 			out.Errors[rj.Image] = err
 		}
@@ -100,13 +103,16 @@ func (n Night) after(ctx context.Context, job factory.Job, out *Outcome, mu *syn
 	if i >= 0 {
 		parent = out.Jobs[i]
 	}
+	barred := out.barred[job.Image.From]
 	mu.Unlock()
 	switch {
 	case i < 0:
-	case parent.Error != "":
+	case parent.Error != "" && parent.Action != factory.Rescan:
 		return job.Behind("failed: " + firstLine(parent.Error))
 	case parent.Action == factory.Hold:
 		return job.Behind("is held back itself")
+	case barred != "" && job.Action == factory.Rebuild:
+		return job.Behind("is not to be built on: " + firstLine(barred))
 	case parent.Action == factory.Yield && job.Action == factory.Rebuild:
 		job.Action, job.Reason = factory.Yield, fmt.Sprintf("%s, which it is built on, is left to the next run; %s: %s", job.Image.From, job.Action, job.Reason)
 	case parent.Action == factory.Rebuild && n.Again != nil && job.Action != factory.Fail && ctx.Err() == nil:
@@ -150,8 +156,8 @@ func waves(jobs []factory.Job) [][]factory.Job {
 }
 
 // one does one job, whatever the plan says of it.
-func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory.RunJob, err error) {
-	rj = factory.RunJob{Image: job.Image.Name, Action: job.Action, Reason: job.Reason}
+func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory.RunJob, barred string, err error) {
+	rj, barred = factory.RunJob{Image: job.Image.Name, Action: job.Action, Reason: job.Reason}, job.Barred
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%s: the factory itself failed: %v", rj.Image, r)
@@ -163,41 +169,53 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 	switch job.Action {
 	case factory.Keep:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + job.Reason})
-		return rj, nil
+		return rj, barred, nil
 	case factory.Skip:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "skipped: " + job.Reason})
-		return rj, nil
+		return rj, barred, nil
 	case factory.Hold:
 		n.Events.Emit(factory.Event{Kind: factory.Warned, Image: rj.Image, Message: "held back: " + job.Reason})
-		return rj, nil
+		return rj, barred, nil
 	case factory.Yield:
 		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "left to the next run: " + job.Reason})
-		return rj, nil
+		return rj, barred, nil
 	case factory.Fail:
 		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepResolve, Message: job.Reason})
-		return rj, cmp.Or(job.Err, errors.New(job.Reason))
+		return rj, barred, cmp.Or(job.Err, errors.New(job.Reason))
 	}
 	if ctx.Err() != nil {
-		return rj, context.Cause(ctx)
+		return rj, barred, context.Cause(ctx)
 	}
 	if job.Action == factory.Rescan {
-		found, err := n.Rescanner.Rescan(ctx, job)
-		if err != nil {
-			n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepScan, Message: err.Error()})
-			return rj, fmt.Errorf("%s %s: %w", factory.StepScan, rj.Image, err)
-		}
-		rj.Reason += "; " + found
-		n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + rj.Reason})
-		return rj, nil
+		barred, err = n.rescan(ctx, job, &rj)
+		return rj, barred, err
 	}
 	rj.Basis = job.Basis()
 	n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "rebuild: " + job.Reason})
 	release, times, err := n.Maker.Make(ctx, run, job)
 	rj.Steps = times
+	if factory.Outage(err) || ctx.Err() != nil {
+		rj.Basis = ""
+	}
 	if err == nil {
 		rj.Release, rj.Ref, rj.Digest = release.ID, release.Tagged(), release.Digest
 	}
-	return rj, err
+	return rj, barred, err
+}
+
+// rescan looks again at what is kept. A job that has an error already cannot be.
+func (n Night) rescan(ctx context.Context, job factory.Job, rj *factory.RunJob) (barred string, err error) {
+	var found string
+	if err = job.Err; err == nil {
+		found, barred, err = n.Rescanner.Rescan(ctx, job)
+	}
+	if err != nil {
+		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepScan, Message: err.Error()})
+		return barred, fmt.Errorf("%s %s: %w", factory.StepScan, rj.Image, err)
+	}
+	rj.Reason += "; " + found
+	n.Events.Emit(factory.Event{Kind: factory.Noted, Image: rj.Image, Message: "kept: " + rj.Reason})
+	return barred, nil
 }
 
 // State returns what the run as a whole is. An image that is held back is no failure of its own, and not as it should be either.

@@ -142,8 +142,11 @@ func TestSkipped(t *testing.T) {
 
 type rescans map[string]error
 
-func (r rescans) Rescan(_ context.Context, j factory.Job) (string, error) {
-	return "rescanned: 2 findings", r[j.Image.Name]
+func (r rescans) Rescan(_ context.Context, j factory.Job) (found, barred string, err error) {
+	if err = r[j.Image.Name]; errors.Is(err, factory.ErrBlocked) {
+		return "rescanned: 2 findings", err.Error(), nil
+	}
+	return "rescanned: 2 findings", "", err
 }
 
 // A rescan keeps the image and says what it found; one that fails is its image's failure only.

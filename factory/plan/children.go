@@ -39,14 +39,14 @@ func behind(j factory.Job, parent factory.Job) factory.Job {
 const longestPause = 7
 
 // backOff says why an image that failed with this very basis is not tried today; empty = it is. After n failures in a row the next
-// try is 2^(n-1) days later. What was interrupted says nothing about the image.
+// try is 2^(n-1) days later. What was interrupted or ended by an outage says nothing about the image.
 func backOff(tries []factory.Run, basis factory.Digest, now time.Time) string {
 	n, last := 0, time.Time{}
 	for _, run := range tries {
-		if run.State == factory.Interrupted || len(run.Jobs) == 0 {
+		if run.State == factory.Interrupted || len(run.Jobs) == 0 || run.Jobs[0].Error != "" && run.Jobs[0].Basis == "" {
 			continue
 		}
-		if j := run.Jobs[0]; j.Error == "" || j.Basis != basis || basis == "" {
+		if j := run.Jobs[0]; j.Error == "" || j.Basis != basis {
 			break
 		}
 		if n++; n == 1 {

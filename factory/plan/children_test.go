@@ -3,6 +3,7 @@ package plan_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,13 @@ func TestWaves(t *testing.T) {
 			[]string{"0 a rebuild: definition changed", "1 b rebuild: definition changed; after a", "2 c rebuild: definition changed; after b"}},
 		{"parent refreshed", func(a, b, c *plan.Input) { a.Last.Created = now.Add(-week) }, nil,
 			[]string{"0 a rebuild: nothing changed, but", "1 b rebuild: after a, which it is built on; kept", "2 c rebuild: after b, which it is built on; kept"}},
-		{"parent fails", func(a, b, c *plan.Input) { a.Err = down; b.Err = down }, nil,
+		{"both fail", func(a, b, c *plan.Input) { a.Err = down; b.Err = errors.New("lock b: no python4") }, nil,
+			[]string{"0 a fail: archive debian: down", "1 b fail: lock b: no python4; and a, which it is built on, cannot be made: archive debian: down", "2 c hold: b, which it is built on, cannot be made: lock b: no python4; and a, which"}},
+		{"parent held back, child fails", func(a, b, c *plan.Input) { moved(b); b.Tries = failed(now.Add(-2*time.Hour), *b); c.Err = down }, nil,
+			[]string{"0 a keep", "1 b hold", "2 c fail: archive debian: down; and b, which it is built on, is held back itself"}},
+		{"derived alone", func(a, b, c *plan.Input) { b.Err, b.Derived = down, true }, nil,
+			[]string{"0 a keep", "1 b fail: archive debian: down", "2 c hold"}},
+		{"parent fails", func(a, b, c *plan.Input) { a.Err = down; b.Err, b.Derived = down, true }, nil,
 			[]string{"0 a fail: archive debian: down", "1 b hold: a, which it is built on, cannot be made: archive debian: down", "2 c hold: b, which it is built on, is held back itself"}},
 		{"child fails", func(a, b, c *plan.Input) { moved(a); b.Err = down }, nil,
 			[]string{"0 a rebuild", "1 b fail: archive debian: down", "2 c hold: b, which it is built on, cannot be made: archive debian: down"}},
@@ -109,6 +116,11 @@ func TestBackOff(t *testing.T) {
 	elsewhere.Parent = base("a", "sha256:p2")
 	root := b
 	root.Image.From, root.Parent = "", nil
+	outage := func(last time.Time) []factory.Run { // what the image was made from is not kept then
+		runs := failed(last, b)
+		runs[0].Jobs[0].Basis = ""
+		return runs
+	}
 	interrupted := failed(now, b)
 	interrupted[0].State = factory.Interrupted
 	for _, c := range []struct {
@@ -132,6 +144,9 @@ func TestBackOff(t *testing.T) {
 		{name: "on another parent", in: elsewhere, tries: failed(now, b)},
 		{name: "well in between", in: b, tries: append([]factory.Run{{Jobs: []factory.RunJob{{Image: "b"}}}}, failed(now, b)...)},
 		{name: "interrupted", in: b, tries: interrupted},
+		{name: "outages alone", in: b, tries: slices.Concat(outage(now), outage(now.Add(-day)), outage(now.Add(-2*day)))},
+		{name: "an outage since, yesterday", in: b, tries: append(outage(now.Add(-time.Hour)), failed(now.Add(-day), b)...)},
+		{name: "an outage in between", in: b, tries: slices.Concat(failed(now.Add(-day), b), outage(now.Add(-2*day)), failed(now.Add(-3*day), b)), next: "2026-11-24"},
 		{name: "in the future", in: b, tries: failed(now.Add(day), b)},
 		{name: "asked for", in: b, tries: failed(now, b), force: []string{"b"}},
 		{name: "no child", in: root, tries: failed(now, root)},

@@ -23,6 +23,8 @@ type Input struct {
 	Unset string
 	// Err says why Source or Lock could not be made.
 	Err error
+	// Derived is set when Err comes of what became of the parent alone.
+	Derived bool
 	// Last is the newest release of the image in this place and environment; nil means none.
 	Last *factory.Release
 	// Gone is set when the registry does not have Last any more.
@@ -31,7 +33,7 @@ type Input struct {
 	LastFailed *factory.RunJob
 	// Parent is the newest release of the image that this one is built on; nil means none.
 	Parent *factory.Base
-	// Tries are the runs that tried to make the image before, newest first, each with that job alone.
+	// Tries are the runs that tried to make the image for this environment before, newest first, each with that job alone.
 	Tries []factory.Run
 }
 
@@ -64,6 +66,9 @@ func (r Rules) Make(in []Input) []factory.Job {
 		if parent, ok := inputs[i.Image.From]; ok && i.Image.From != "" {
 			done[i.Image.Name] = j // in case of a circle, which no definition has
 			above := job(parent)
+			if i.Derived && above.Action == factory.Fail {
+				j.Action, j.Err = factory.Hold, nil
+			}
 			j = behind(j, above)
 			j.Wave = above.Wave + 1
 		}

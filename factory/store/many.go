@@ -40,16 +40,16 @@ func (s *Store) Newest(ctx context.Context, repositories map[string]string, env 
 	return newest, err
 }
 
-// Tries returns, by image, the newest runs that tried to make it, each with that job alone, newest first, at most limit of each image. A
-// limit of 0 or less means all.
-func (s *Store) Tries(ctx context.Context, images []string, limit int) (map[string][]factory.Run, error) {
+// Tries returns, by image, the newest runs that tried to make it for an environment, each with that job alone, newest first, at
+// most limit of each image. A limit of 0 or less means all.
+func (s *Store) Tries(ctx context.Context, images []string, env factory.Env, limit int) (map[string][]factory.Run, error) {
 	tries := map[string][]factory.Run{}
 	if len(images) == 0 {
 		return tries, nil
 	}
 	ranked := s.db.NewSelect().TableExpr("jobs AS j").Join("JOIN runs AS r ON r.id = j.run_id").ColumnExpr("j.*").
 		ColumnExpr("row_number() OVER (PARTITION BY j.image ORDER BY r.started DESC, r.id DESC) AS n").
-		Where("j.action = ?", string(factory.Rebuild)).Where("j.image IN (?)", bun.List(cleaned(images)))
+		Where("j.action = ?", string(factory.Rebuild)).Where("j.image IN (?)", bun.List(cleaned(images))).Where("r.env = ?", string(env))
 	var jobs []jobRow
 	q := s.db.NewSelect().Model(&jobs).ModelTableExpr("(?) AS jobs", ranked).Order("image", "n")
 	if limit > 0 {

@@ -75,11 +75,17 @@ func tries(t *testing.T, s *store.Store) {
 		{Image: "child", Action: factory.Rebuild, Reason: "asked for", Release: "r1", Basis: basis},
 	} {
 		r := run([]string{"run-1", "run-2", "run-3", "run-4"}[i])
-		r.Started = night.Add(time.Duration(i) * time.Hour)
+		r.Started, r.Env = night.Add(time.Duration(i)*time.Hour), factory.Prod
 		r.Jobs = []factory.RunJob{job, {Image: "other", Action: factory.Rebuild}}
 		must(t, s.BeginRun(ctx, r))
 	}
-	all, err := s.Tries(ctx, []string{"child", "other", "nobody"}, 0)
+	elsewhere := run("run-5")
+	elsewhere.Env, elsewhere.Jobs = factory.Dev, []factory.RunJob{{Image: "child", Action: factory.Rebuild, Error: "test: no python", Basis: basis}}
+	must(t, s.BeginRun(ctx, elsewhere))
+	if got, err := s.Tries(ctx, []string{"child"}, factory.Dev, 0); err != nil || len(got["child"]) != 1 || got["child"][0].ID != "run-5" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	all, err := s.Tries(ctx, []string{"child", "other", "nobody"}, factory.Prod, 0)
 	must(t, err)
 	got := all["child"]
 	if len(all) != 2 || len(all["other"]) != 4 || len(got) != 2 || got[0].ID != "run-4" || got[1].ID != "run-1" || len(got[1].Jobs) != 1 || got[1].Command != "nightly" || !got[1].Started.Equal(night) {
@@ -88,11 +94,11 @@ func tries(t *testing.T, s *store.Store) {
 	if j := got[1].Jobs[0]; j.Image != "child" || j.Basis != basis || j.Error != "test: no python" {
 		t.Errorf("%+v", j)
 	}
-	if all, err = s.Tries(ctx, []string{"child", "other"}, 1); err != nil || len(all["child"]) != 1 || all["child"][0].ID != "run-4" || len(all["other"]) != 1 || all["other"][0].ID != "run-4" {
+	if all, err = s.Tries(ctx, []string{"child", "other"}, factory.Prod, 1); err != nil || len(all["child"]) != 1 || all["child"][0].ID != "run-4" || len(all["other"]) != 1 || all["other"][0].ID != "run-4" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, nobody := range [][]string{{"nobody\x00"}, nil} {
-		if all, err = s.Tries(ctx, nobody, 0); err != nil || len(all) != 0 {
+		if all, err = s.Tries(ctx, nobody, factory.Prod, 0); err != nil || len(all) != 0 {
 			t.Errorf("%+v, %v", all, err)
 		}
 	}
