@@ -51,6 +51,7 @@ const (
 	// How install_rpm.py says that the packages do not fit together, or that one is not what it should be.
 	exitUnfit      = 2
 	exitUnverified = 5
+	exitAccount    = 6
 )
 
 // Build makes the root filesystem of every platform from the lock's packages and nothing else.
@@ -95,7 +96,12 @@ func (c *Client) buildPlatform(ctx context.Context, l factory.Locked, lp factory
 		w.total += p.Size
 	}
 	if err := c.solve(ctx, def, w); err != nil {
-		return root, config, stepFailed(c.errorPage(ctx, fetched, err))
+		err = stepFailed(c.errorPage(ctx, fetched, err))
+		var p *factory.Problem
+		if errors.As(err, &p) && p.Kind == factory.ErrInvalid && p.Where.Line == 0 {
+			p.Where = l.Job.Image.Where
+		}
+		return root, config, err
 	}
 	root, err = marshal(ctx, st, lp.Platform)
 	return root, config, err
@@ -112,6 +118,9 @@ func stepFailed(err error) error {
 	}
 	if strings.HasPrefix(exit.name, cutPrefix) && exit.exit == exitUnfit {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "see only: in its image.yaml"}
+	}
+	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitAccount {
+		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "see users: in its image.yaml"}
 	}
 	if strings.HasPrefix(exit.name, installPrefix) && exit.exit == exitUnfit {
 		return &factory.Problem{Kind: factory.ErrInvalid, What: exit.name + ": " + lastLine([]byte(exit.tail)), Hint: "make a new lock: factory lock"}

@@ -52,7 +52,11 @@ func (l *loader) checkUsers(users []userFile) {
 	names, ids := map[string]userFile{"root": {}}, map[int]userFile{65535: {}}
 	for _, u := range users {
 		if first, twice := names[u.Name.Value]; twice {
-			l.problems.add(u.Name.At, "choose another name", "users: the name %s is taken%s", u.Name.Value, by(first))
+			hint := "choose another name"
+			if first.Where.Line > 0 && first.Where.File != u.Where.File {
+				hint = "remove it, the image has that account already; or choose another name"
+			}
+			l.problems.add(u.Name.At, hint, "users: the name %s is taken%s", u.Name.Value, by(first))
 		}
 		if first, twice := ids[u.UID.Value]; twice {
 			l.problems.add(u.UID.At, "choose another id", "users: the uid %d is taken%s", u.UID.Value, by(first))

@@ -194,7 +194,7 @@ func TestRefuseChild(t *testing.T) {
 		{"platform that the parent has not", "baseimages/grandchild/image.yaml", "from: child\n", "from: child\nplatforms: [linux/arm64]\n", `grandchild/image.yaml:2:13: platforms: child is not made for linux/arm64`},
 		{"no summary", childYAML, "summary: A child\n", "", `child/image.yaml:1:1: key "summary" is missing`},
 		{"excludes what the parent has", childYAML, "include: [mount, python3]", "exclude: [tzdata]", `child/image.yaml:4:13: packages: tzdata is excluded here and included in`},
-		{"parent's account", childYAML, "name: app,", "name: nonroot,", `child/image.yaml:7:12: users: the name nonroot is taken in baseimages/small/image.yaml:16:5`},
+		{"parent's account", childYAML, "name: app,", "name: nonroot,", `child/image.yaml:7:12: users: the name nonroot is taken in baseimages/small/image.yaml:16:5 (remove it, the image has that account already; or choose another name)`},
 		{"part by nobody", imageYAML, "kind: base\n", "kind: base\nonly: [tzdata]\n", `small/image.yaml:3:8: only: this image is built on no other (only a child has it: say from:, or remove it)`},
 		{"files for nobody", imageYAML, "kind: base\n", "kind: base\nfiles:\n  - {path: /a, source: files/a}\n", `small/image.yaml:4:5: files: this image is built on no other`},
 		{"Dockerfile for nobody", imageYAML, "kind: base\n", "kind: base\ndockerfile: Dockerfile\n", `small/image.yaml:3:13: dockerfile: this image is built on no other`},

@@ -25,12 +25,28 @@ if test -d /.debs; then
 	rm -f /usr/sbin/policy-rc.d "$available"
 fi
 
+unfit() {
+	echo "$1"
+	exit 6
+}
 tab=$(printf '\t')
 while IFS="$tab" read -r name uid gid home shell; do
-	if getent passwd "$name" >/run/account; then
-		continue # it is the parent's
+	if getent passwd "$name" >/run/account; then # it is the parent's, or it had better be
+		IFS=: read -r _ _ hasuid hasgid _ hashome hasshell </run/account
+		case $hasshell in */nologin | */false) hasshell=$shell ;; esac # hardening takes shells away
+		test "$hasuid:$hasgid:$hashome:$hasshell" = "$uid:$gid:$home:$shell" ||
+			unfit "users: $name is there already, with uid $hasuid, gid $hasgid, home $hashome, shell $hasshell: leave it out, or choose another name"
+		continue
 	fi
-	getent group "$gid" >/run/account || groupadd --gid "$gid" "$name"
+	if getent group "$gid" >/run/account; then
+		IFS=: read -r hasname _ </run/account
+		test "$hasname" = "$name" || unfit "users: gid $gid of $name is that of the group $hasname: choose another one"
+	elif getent group "$name" >/run/account; then
+		IFS=: read -r _ _ hasgid _ </run/account
+		unfit "users: a group $name is there already, with gid $hasgid: say gid: $hasgid, or choose another name"
+	else
+		groupadd --gid "$gid" "$name"
+	fi
 	useradd --uid "$uid" --gid "$gid" --home-dir "$home" --shell "$shell" --no-create-home --no-log-init "$name"
 	if ! test -e "$home"; then
 		install -d -m 0750 -o "$uid" -g "$gid" "$home"
