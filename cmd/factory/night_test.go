@@ -76,6 +76,21 @@ func TestNightWithNothingToDo(t *testing.T) {
 	}
 }
 
+// An ended waiver is told once in a night, however many images have it.
+func TestNightTellsEndedWaiversOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.offspring(t)
+	text := "image: debian-12\nwaivers:\n  - {id: CVE-2026-1001, reason: not reachable, by: linux, until: 2026-01-31}\n"
+	must(t, os.WriteFile(filepath.Join(d.dir, "baseimages/debian-12/waivers.yaml"), []byte(text), 0o644))
+	d.relock(t, nil)
+	d.run(t, "nightly")
+	const want = "baseimages/debian-12/waivers.yaml:3:5: debian-12, debian-12-app, debian-12-app-a, debian-12-bit: the waiver for CVE-2026-1001 ended on 2026-01-31"
+	if got := d.stderr.String(); strings.Count(got, want) != 1 || strings.Count(got, "CVE-2026-1001 ended") != 1 {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestReleasesAreLookedForInTheRegistry(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -259,6 +259,11 @@ func (c *command) nightPlan(ctx context.Context, set definition.Set, problems er
 	if err := c.serveRegistry(ctx); err != nil {
 		return planned{}, err // now, and not after minutes of work
 	}
+	for _, w := range set.Expired(factory.DateOf(c.w.Now())) {
+		if o.Command == "nightly" {
+			c.events.Emit(factory.Event{Kind: factory.Warned, Message: w.Error()})
+		}
+	}
 	p, err := c.plan(ctx, set, problems, o)
 	if err != nil {
 		return p, err

@@ -78,20 +78,36 @@ func (s Set) Image(name string) (factory.Image, error) {
 	return factory.Image{}, &factory.Problem{Kind: factory.ErrNotFound, What: fmt.Sprintf("no image %.80q", name), Hint: nearest(name, names)}
 }
 
-// Expired returns a problem for each waiver and exemption that ended before day. They count as absent.
+// Expired returns a problem for each waiver and exemption that ended before day, with every image that it was for. They count as absent.
 func (s Set) Expired(day factory.Date) (all []*factory.Problem) {
-	old := func(until factory.Date) bool { return until.Time().Before(day.Time()) }
+	type entry struct {
+		where factory.Position
+		what  string
+	}
+	images := map[entry][]string{}
+	var order []entry
+	note := func(image string, until factory.Date, where factory.Position, format string, args ...any) {
+		if !until.Time().Before(day.Time()) {
+			return
+		}
+		e := entry{where, fmt.Sprintf(format, args...)}
+		if images[e] == nil {
+			order = append(order, e)
+		}
+		if !slices.Contains(images[e], image) {
+			images[e] = append(images[e], image)
+		}
+	}
 	for _, img := range s.Images {
 		for _, e := range img.Hardening.Exempt {
-			if old(e.Until) {
-				all = append(all, problem(e.Where, "remove it, or renew it with a reason", "%s: the exemption of control %s ended on %s", img.Name, e.Control, e.Until))
-			}
+			note(img.Name, e.Until, e.Where, "the exemption of control %s ended on %s", e.Control, e.Until)
 		}
 		for _, w := range img.Waivers {
-			if old(w.Until) {
-				all = append(all, problem(w.Where, "remove it, or renew it with a reason", "%s: the waiver for %s ended on %s", img.Name, w.ID, w.Until))
-			}
+			note(img.Name, w.Until, w.Where, "the waiver for %s ended on %s", w.ID, w.Until)
 		}
+	}
+	for _, e := range order {
+		all = append(all, problem(e.where, "remove it, or renew it with a reason", "%s: %s", strings.Join(images[e], ", "), e.what))
 	}
 	return all
 }

@@ -176,6 +176,28 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// What children have from their parent is told once, with all their names.
+func TestExpiredForAll(t *testing.T) {
+	t.Parallel()
+	set, err := load(t, family())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _ := factory.ParseDate("2028-01-01")
+	var got []string
+	for _, p := range set.Expired(after) {
+		got = append(got, p.What)
+	}
+	want := []string{
+		"child, grandchild, part, small: the exemption of control 1.1 ended on 2026-12-31", "child, grandchild: the exemption of control 1.3 ended on 2026-12-31",
+		"child, grandchild: the waiver for CVE-2026-1234 ended on 2026-12-30", "child, grandchild: the waiver for CVE-2026-9999 ended on 2026-12-30",
+		"part, small: the waiver for CVE-2026-1234 ended on 2026-12-31",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestLoadProfile(t *testing.T) {
 	t.Parallel()
 	dir := write(t, fixture())
