@@ -134,8 +134,7 @@ func limited(lock, of factory.Lock, img factory.Image, keep []string) (factory.L
 	return lock, nil
 }
 
-// solve asks the archives. A part of its parent that has packages of its own too is asked for as the whole, and cut: that it is current
-// nobody can tell without asking.
+// solve asks the archives. That a part of its parent is current that has packages of its own too, nobody can tell without asking.
 func (l *locking) solve(ctx context.Context, s upstream.Solver, req upstream.Request) (factory.Lock, factory.LockChange, error) {
 	img := req.Image
 	if len(img.Only) == 0 {
@@ -145,18 +144,7 @@ func (l *locking) solve(ctx context.Context, s upstream.Solver, req upstream.Req
 	if err != nil {
 		return factory.Lock{}, factory.LockChange{}, err
 	}
-	own := img.Packages.Include
-	req.Image.Packages.Essential = parent.Packages.Essential
-	req.Image.Packages.Include = slices.Concat(parent.Packages.Include, own)
-	req.Image.Packages.Exclude = slices.DeleteFunc(slices.Clone(parent.Packages.Exclude), func(name string) bool { return slices.Contains(own, name) })
-	whole, change, err := s.Solve(ctx, req)
-	if err != nil {
-		return whole, change, err
-	}
-	lock, err := limited(whole, whole, img, slices.Concat(img.Only, own))
-	cut := lock.Since(req.Old)
-	credit(&cut, change)
-	return lock, cut, err
+	return s.SolvePart(ctx, req, parent.Packages)
 }
 
 // credit names in a change what another one, of the same packages, is known to fix.
