@@ -144,21 +144,25 @@ func newVerify(mk maker) *cobra.Command {
 		Use: "verify REF", Short: "check everything that is published about an image: signature, provenance, SBOM, scan, compliance, decision", Args: cobra.ExactArgs(1),
 		Long: `verify checks REF (repository:tag or repository@digest) in its registry, one line a check: signatures, provenance, SBOMs, vulnerability
 report, compliance, VEX, the gate's decision for the tag, revocation. It needs the public key and nothing else of the factory that made
-the image, so it works on any machine. Where the factory's own ledger is at hand, its revocations count too.
+the image, so it works on any machine. Where the factory's own ledger is at hand, its revocations count too, and REF may be anything that
+factory show takes: of an image the newest release, or with --env the one in force there, is verified by its digest.
 
 ` + exitHelp,
-		Example: "  factory verify 127.0.0.1:5117/debian-12:20261123-1a2b3c4d-dev\n  factory verify --key cosign.pub --env prod --max-age 48h registry.example.com/base/debian-12@sha256:…",
+		Example: "  factory verify debian-12 --env prod\n  factory verify 127.0.0.1:5117/debian-12:20261123-1a2b3c4d-dev\n  factory verify --key cosign.pub --env prod --max-age 48h registry.example.com/base/debian-12@sha256:…",
 	}
 	var env, age string
-	envFlag(c, &env, "demand that this environment's gate let the image in")
+	envFlag(c, &env, "demand that this environment's gate let the image in; of an image, verify what is in force there")
 	c.Flags().StringVar(&age, "max-age", "", "demand that scan and vulnerability data are at most this old, as in 48h or 3d")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		if err := c.serveKept(ctx, args[0]); err != nil {
+		ref, taken, err := c.published(ctx, args[0], env)
+		if err != nil {
+			return err
+		}
+		if err := c.serveKept(ctx, ref); err != nil {
 			return err
 		}
 		options := c.verifyOptions()
 		options.Now, options.Remote = c.w.Now, c.impatient()
-		var err error
 		if env != "" {
 			if options.Env, err = factory.ParseEnv(env); err != nil {
 				return err
@@ -167,18 +171,21 @@ the image, so it works on any machine. Where the factory's own ledger is at hand
 		if options.MaxAge, err = atMost(age); err != nil {
 			return err
 		}
-		if options.Revoked, err = c.knownRevocations(ctx, args[0]); err != nil {
+		if options.Revoked, err = c.knownRevocations(ctx, ref); err != nil {
 			return err
 		}
 		if _, err := os.Stat(options.Key); errors.Is(err, fs.ErrNotExist) && !strings.Contains(options.Key, "://") && options.Key != "" {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "no public key " + options.Key, Hint: "name the one that the publisher gave you: --key cosign.pub"}
 		}
-		checks, err := cosign.Verify(ctx, args[0], options)
+		checks, err := cosign.Verify(ctx, ref, options)
 		if len(checks) == 0 {
 			return err
 		}
 		if c.JSON {
-			return errors.Join(err, c.printJSON(map[string]any{"ref": args[0], "ok": err == nil, "checks": checks}))
+			return errors.Join(err, c.printJSON(map[string]any{"ref": ref, "ok": err == nil, "checks": checks}))
+		}
+		if taken != "" {
+			fmt.Fprintln(c.out(), taken)
 		}
 		for _, check := range checks {
 			mark := "ok  "
@@ -200,11 +207,8 @@ func (a *app) impatient() cosign.Remote {
 
 // knownRevocations asks the ledger, where this machine has one; elsewhere it is nil.
 func (c *command) knownRevocations(ctx context.Context, ref string) (func(context.Context, factory.Digest) (string, error), error) {
-	file, local := strings.CutPrefix(c.cfg.Database, "sqlite:")
-	if !strings.Contains(c.cfg.Database, "://") || local {
-		if _, err := os.Stat(file); err != nil {
-			return nil, nil
-		}
+	if !c.remembers() {
+		return nil, nil
 	}
 	r, err := factory.ParseRef(ref)
 	if err != nil {

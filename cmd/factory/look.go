@@ -75,15 +75,6 @@ func (c *command) defined(image string) error {
 	return nil
 }
 
-// release is the recorded release that ref names.
-func (c *command) release(ctx context.Context, ref string) (factory.Release, error) {
-	db, err := c.store(ctx)
-	if err != nil {
-		return factory.Release{}, err
-	}
-	return db.Release(ctx, ref)
-}
-
 // light is a release without its bulk, for lists.
 func light(r *factory.Release) *factory.Release {
 	if r == nil {
@@ -194,13 +185,18 @@ func (c *command) printRun(r factory.Run) error {
 }
 
 func newShow(mk maker) *cobra.Command {
+	var env string
 	c := &cobra.Command{
 		Use: "show REF", Short: "show one release: what is in it, why it was made, what was proven", Args: cobra.ExactArgs(1),
-		Long:    "show prints all that is known of a release. REF is an image (its newest release), a tag, a reference, a digest, or a release id; a\nunique beginning of the last two will do.\n\n" + exitHelp,
-		Example: "  factory show debian-12\n  factory show 20261123-1a2b3c4d-dev --json",
+		Long: `show prints all that is known of a release. REF is an image (its newest release, or with --env the one in force there), a tag, a
+reference, a digest, or a release id; a unique beginning of the last two will do.
+
+` + exitHelp,
+		Example: "  factory show debian-12\n  factory show debian-12 --env prod\n  factory show 20261123-1a2b3c4d-dev --json",
 	}
+	namedFlag(c, &env)
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
-		r, err := c.release(ctx, args[0])
+		r, err := c.releaseIn(ctx, args[0], env)
 		if err != nil {
 			return err
 		}

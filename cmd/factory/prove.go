@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,26 +14,27 @@ import (
 )
 
 func newCompliance(mk maker) *cobra.Command {
-	var html string
+	var html, env string
 	c := &cobra.Command{
 		Use: "compliance REF", Short: "show what OpenSCAP found in a release, rule by rule", Args: cobra.ExactArgs(1),
 		Long: `compliance prints how a release was evaluated, the score of each evaluation with how many rules did not apply, and every rule that did not
 pass. With --html it writes OpenSCAP's own reports, one file for each evaluation, named after FILE.
 
 ` + exitHelp,
-		Example: "  factory compliance debian-12\n  factory compliance debian-12 --json\n  factory compliance debian-12 --html report.html",
+		Example: "  factory compliance debian-12 --env prod\n  factory compliance debian-12 --json\n  factory compliance debian-12 --html report.html",
 	}
+	namedFlag(c, &env)
 	c.Flags().StringVar(&html, "html", "", "write OpenSCAP's reports to this file, and further ones beside it")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		set, err := c.definitions()
 		if err != nil {
 			return err
 		}
-		r, err := c.release(ctx, args[0])
+		r, err := c.releaseIn(ctx, args[0], env)
 		if err != nil {
 			return err
 		}
-		s, err := c.judge(ctx, set, r, r.Tag.Env)
+		s, err := c.judge(ctx, set, r, cmp.Or(factory.Env(env), r.Tag.Env))
 		if err != nil {
 			return err
 		}
@@ -108,12 +110,13 @@ func (c *command) writeReports(ctx context.Context, r factory.Release, file stri
 }
 
 func newSBOM(mk maker) *cobra.Command {
-	var format, platform string
+	var format, platform, env string
 	c := &cobra.Command{
 		Use: "sbom REF", Short: "print a release's SBOM", Args: cobra.ExactArgs(1),
 		Long:    "sbom prints the SBOM that was kept and attested with a release, byte for byte.\n\n" + exitHelp,
-		Example: "  factory sbom debian-12 > debian-12.cdx.json\n  factory sbom debian-12 --format spdx",
+		Example: "  factory sbom debian-12 > debian-12.cdx.json\n  factory sbom debian-12 --env prod --format spdx",
 	}
+	namedFlag(c, &env)
 	c.Flags().StringVar(&format, "format", "cyclonedx", "cyclonedx or spdx")
 	c.Flags().StringVar(&platform, "platform", "", "which platform's (default the first)")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
@@ -121,7 +124,7 @@ func newSBOM(mk maker) *cobra.Command {
 		if kind != factory.CycloneDX && kind != factory.SPDX {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--format %.20q", format), Hint: "cyclonedx or spdx"}
 		}
-		r, err := c.release(ctx, args[0])
+		r, err := c.releaseIn(ctx, args[0], env)
 		if err != nil {
 			return err
 		}

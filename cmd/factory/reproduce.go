@@ -17,20 +17,22 @@ import (
 )
 
 func newReproduce(mk maker) *cobra.Command {
+	var env string
 	c := &cobra.Command{
 		Use: "reproduce REF", Short: "rebuild a release from its lock and compare, bit for bit", Args: cobra.ExactArgs(1),
 		Long: `reproduce rebuilds a release from the inputs that were kept with it, from scratch, and compares the digests. When they differ it
 names the first differing file and exits 5. Nothing is published. The archive must still have the packages.
 
 ` + exitHelp,
-		Example: "  factory reproduce debian-12\n  factory reproduce 20261123-1a2b3c4d-dev",
+		Example: "  factory reproduce debian-12\n  factory reproduce debian-12 --env prod\n  factory reproduce 20261123-1a2b3c4d-dev",
 	}
+	namedFlag(c, &env)
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		db, err := c.store(ctx)
 		if err != nil {
 			return err
 		}
-		release, err := db.Release(ctx, args[0])
+		release, err := c.releaseIn(ctx, args[0], env)
 		if err != nil {
 			return err
 		}
