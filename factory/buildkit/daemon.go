@@ -23,7 +23,7 @@ type Daemon struct {
 	// Binary is the program's path; empty looks next to the factory's own binary (Beside) and then in PATH.
 	Binary string
 	Beside string
-	// Dir holds its state and its log, buildkitd.log.
+	// Dir holds its state, its temporary files and its log, buildkitd.log.
 	Dir string
 	// CacheBytes is how much build cache it keeps; 0 means 10 GiB.
 	CacheBytes int64
@@ -86,7 +86,7 @@ func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop fu
 	p, err := proc.Command{
 		Args: []string{binary, "--root", filepath.Join(d.Dir, "root"), "--addr", addr, "--oci-worker-net=host",
 			"--oci-worker-gc=true", "--oci-worker-gc-keepstorage", strconv.FormatInt(d.cacheMiB(), 10), "--otel-socket-path", filepath.Join(run, "otel.sock")},
-		Env: d.Env, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
+		Env: d.Env, Set: []string{"TMPDIR=" + d.tempDir()}, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
 	}.Start(context.WithoutCancel(ctx))
 	if err != nil {
 		clean()

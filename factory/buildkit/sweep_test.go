@@ -50,6 +50,59 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// What a killed daemon left in its temporary folder goes, and what was mounted there stays where it came from.
+func TestSweepTemporary(t *testing.T) {
+	d, source := &Daemon{Dir: t.TempDir()}, t.TempDir()
+	folder, file := filepath.Join(d.tempDir(), "buildkit-mount1"), filepath.Join(d.tempDir(), "buildkit-mount2", "file")
+	precious := filepath.Join(source, "precious")
+	for _, dir := range []string{filepath.Join(d.Dir, "root"), folder, filepath.Dir(file), filepath.Join(d.tempDir(), "buildkit-mount3")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(precious, []byte("x"), 0o600), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for at, from := range map[string]string{folder: source, file: precious} {
+		for range 2 { // one over the other
+			if err := syscall.Mount(from, at, "", syscall.MS_BIND, ""); err != nil {
+				t.Skipf("mounting is not allowed here: %v", err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })
+		}
+	}
+	if err := d.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(d.tempDir())
+	if b, gone := os.ReadFile(precious); err != nil || len(left) != 0 || gone != nil || string(b) != "x" {
+		t.Errorf("left %v, %v; what was mounted: %q, %v", left, err, b, gone)
+	}
+	if n, err := unmountBelow(d.tempDir()); n != 0 || err != nil {
+		t.Errorf("%d mounts are left, %v", n, err)
+	}
+}
+
+// The daemon's temporary files are its own.
+func TestTemporaryFilesOfTheDaemon(t *testing.T) {
+	dir := t.TempDir()
+	d := &Daemon{Dir: filepath.Join(dir, "state"), Binary: filepath.Join(dir, "buildkitd")}
+	if err := os.WriteFile(d.Binary, []byte("#!/bin/sh\necho \"temporary files in $TMPDIR\"\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the daemon needs root")
+	}
+	_, _, err := d.Start(t.Context())
+	log, _ := os.ReadFile(filepath.Join(d.Dir, "buildkitd.log"))
+	if want := "temporary files in " + filepath.Join(d.Dir, "tmp") + "\n"; err == nil || string(log) != want {
+		t.Errorf("%s, %v", log, err)
+	}
+	if info, err := os.Stat(d.tempDir()); err != nil || info.Mode().Perm() != 0o700 {
+		t.Error(info, err)
+	}
+}
+
 func TestSocketDir(t *testing.T) {
 	t.Parallel()
 	d := &Daemon{Dir: t.TempDir()}
