@@ -20,7 +20,7 @@ const (
 	RuleDatabase     = "database"     // the package database can be made to tell the truth
 	RuleLibraries    = "libraries"    // every library that the image's own programs had is there
 	RuleVersions     = "versions"     // and defines the symbol versions that they want
-	RuleInterpreters = "interpreters" // and so is what starts them
+	RuleInterpreters = "interpreters" // and so is what starts them, and the Python and Perl that its modules were installed for
 )
 
 // Platform is one platform of an image and of the two bases, with what their layers hold.
@@ -133,7 +133,7 @@ func (j *judge) packages() {
 	j.say(RulePackages, wrong, "all %s of the old base are in the new one, %d of them changed", count(len(j.OldPackages), "package"), len(changed.Packages))
 }
 
-// interpreters wants the program that starts a program, where it was there.
+// interpreters wants the program that starts a program, and the language that a module is written in, where they were there.
 func (j *judge) interpreters() {
 	var wrong []string
 	programs := 0
@@ -148,7 +148,12 @@ func (j *judge) interpreters() {
 			wrong = append(wrong, fmt.Sprintf("/%s is started by %s, which is not in the new base", p, f.ELF.Interpreter))
 		}
 	}
-	j.say(RuleInterpreters, wrong, "%s of its own", count(programs, "dynamically linked program"))
+	old, modules := j.modules()
+	fine := fmt.Sprintf("%s of its own", count(programs, "dynamically linked program"))
+	if modules > 0 {
+		fine += fmt.Sprintf(", and %s for Python and Perl", count(modules, "file"))
+	}
+	j.say(RuleInterpreters, append(wrong, old...), "%s", fine)
 }
 
 // Layers holds the lowest layers of an image against those of a base.

@@ -3,6 +3,7 @@ package rebase
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,8 +74,28 @@ func (j *judge) libraries() {
 			}
 		}
 	}
+	if programs > 0 {
+		missing = append(missing, j.withdrawn(before, after)...)
+	}
 	j.say(RuleLibraries, missing, "%s of its own; each of %s that they need and had is there", count(programs, "ELF file"), count(len(needs), "library"))
 	j.say(RuleVersions, older, "each of %s that they want and had is defined", count(len(versions), "symbol version"))
+}
+
+// public is a name that stands for an interface, in a folder where every program finds it.
+var public = regexp.MustCompile(`^(?:usr/)?lib(?:64)?/(?:[^/]+-linux-gnu[^/]*/)?[^/]+\.so\.[^/]+$`)
+
+// withdrawn are the old base's public libraries that are nowhere any more. What a program of the image's own loads by name while it runs
+// (dlopen) nobody can see, so each may be what it needs.
+func (j *judge) withdrawn(before, after map[string][]library) (missing []string) {
+	for key, had := range before {
+		for _, l := range had {
+			soname := l.Soname
+			if key == l.Machine+" "+soname && len(after[key]) == 0 && public.MatchString(l.dir+"/"+soname) {
+				missing = append(missing, fmt.Sprintf("library %s is in the old base and not in the new one, and may be loaded by name", soname))
+			}
+		}
+	}
+	return missing
 }
 
 // found reports whether a library is where the loader found it before.
