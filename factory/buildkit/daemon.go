@@ -70,6 +70,11 @@ func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop fu
 	if err := d.sweep(); err != nil {
 		return "", nil, err
 	}
+	// The daemon takes a path that leads through a link for one that somebody changed meanwhile.
+	temporary, err := filepath.EvalSymlinks(d.tempDir())
+	if err != nil {
+		return "", nil, fmt.Errorf("build service: %w", err)
+	}
 	logFile := filepath.Join(d.Dir, "buildkitd.log")
 	_ = os.Rename(logFile, logFile+".1")
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -86,7 +91,7 @@ func (d *Daemon) start(ctx context.Context, binary string) (addr string, stop fu
 	p, err := proc.Command{
 		Args: []string{binary, "--root", filepath.Join(d.Dir, "root"), "--addr", addr, "--oci-worker-net=host",
 			"--oci-worker-gc=true", "--oci-worker-gc-keepstorage", strconv.FormatInt(d.cacheMiB(), 10), "--otel-socket-path", filepath.Join(run, "otel.sock")},
-		Env: d.Env, Set: []string{"TMPDIR=" + d.tempDir()}, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
+		Env: d.Env, Set: []string{"TMPDIR=" + temporary}, Stdout: log, Stderr: log, DeathSignal: syscall.SIGTERM, Grace: 20 * time.Second,
 	}.Start(context.WithoutCancel(ctx))
 	if err != nil {
 		clean()

@@ -83,9 +83,12 @@ func TestSweepTemporary(t *testing.T) {
 	}
 }
 
-// The daemon's temporary files are its own.
+// The daemon's temporary files are its own, and it is told where they really are.
 func TestTemporaryFilesOfTheDaemon(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "state")); err != nil {
+		t.Fatal(err)
+	}
 	d := &Daemon{Dir: filepath.Join(dir, "state"), Binary: filepath.Join(dir, "buildkitd")}
 	if err := os.WriteFile(d.Binary, []byte("#!/bin/sh\necho \"temporary files in $TMPDIR\"\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -95,7 +98,8 @@ func TestTemporaryFilesOfTheDaemon(t *testing.T) {
 	}
 	_, _, err := d.Start(t.Context())
 	log, _ := os.ReadFile(filepath.Join(d.Dir, "buildkitd.log"))
-	if want := "temporary files in " + filepath.Join(d.Dir, "tmp") + "\n"; err == nil || string(log) != want {
+	real, _ := filepath.EvalSymlinks(d.tempDir())
+	if want := "temporary files in " + real + "\n"; err == nil || string(log) != want || real == d.tempDir() {
 		t.Errorf("%s, %v", log, err)
 	}
 	if info, err := os.Stat(d.tempDir()); err != nil || info.Mode().Perm() != 0o700 {

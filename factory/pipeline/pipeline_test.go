@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -27,8 +28,13 @@ func acts(image string) (all []string) {
 func TestMakeReleasesInOrder(t *testing.T) {
 	p := newPlant()
 	var events []factory.Event
+	var mu sync.Mutex
 	line := p.line()
-	line.Events = func(e factory.Event) { events = append(events, e) }
+	line.Events = func(e factory.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, e)
+	}
 	r, times, err := line.Make(t.Context(), "run", job("debian-12"))
 	if err != nil {
 		t.Fatal(err)

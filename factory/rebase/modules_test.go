@@ -59,7 +59,7 @@ func TestWithdrawnLibraries(t *testing.T) {
 	}{
 		{"usr/lib/x86_64-linux-gnu/libdl-me.so.1.0", "libdl-me.so.1", []factory.LayerFile{app}, true},
 		{"usr/lib64/libdl-me.so.1", "libdl-me.so.1", []factory.LayerFile{app}, true},
-		{"usr/lib/libdl-me.so.1", "libdl-me.so.1", nil, false},                                                                         // nobody of its own could load it
+		{"usr/lib/libdl-me.so.1", "libdl-me.so.1", nil, false},                                                                     // nobody of its own could load it
 		{"usr/lib/libdl-me.so.1", "libdl-me.so.1", []factory.LayerFile{app, library("opt/libdl-me.so.1", "libdl-me.so.1")}, false}, // it brings it itself
 		{"usr/lib/service/libprivate.so.1", "libprivate.so.1", []factory.LayerFile{app}, false},
 		{"usr/lib64/libprivate-2.35-63.so", "libprivate-2.35-63.so", []factory.LayerFile{app}, false},
