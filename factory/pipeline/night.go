@@ -205,10 +205,11 @@ func (n Night) one(ctx context.Context, run string, job factory.Job) (rj factory
 
 // rescan looks again at what is kept. A job that has an error already cannot be.
 func (n Night) rescan(ctx context.Context, job factory.Job, rj *factory.RunJob) (barred string, err error) {
-	var found string
-	if err = job.Err; err == nil {
-		found, barred, err = n.Rescanner.Rescan(ctx, job)
+	if job.Err != nil { // of all that are kept the same, and told once
+		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepScan, Message: job.Reason})
+		return job.Barred, job.Err
 	}
+	found, barred, err := n.Rescanner.Rescan(ctx, job)
 	if err != nil {
 		n.Events.Emit(factory.Event{Kind: factory.Broke, Image: rj.Image, Step: factory.StepScan, Message: err.Error()})
 		return barred, fmt.Errorf("%s %s: %w", factory.StepScan, rj.Image, err)
