@@ -53,8 +53,11 @@ var (
 			_, err := s.Newest(ctx, map[string]string{"debian-12": ""}, factory.Dev)
 			return err
 		},
-		"run":   func(ctx context.Context, s *Store) error { _, err := s.Run(ctx, "run-1"); return err },
-		"tries": func(ctx context.Context, s *Store) error { _, err := s.Tries(ctx, []string{"x"}, factory.Dev, 1); return err },
+		"run": func(ctx context.Context, s *Store) error { _, err := s.Run(ctx, "run-1"); return err },
+		"tries": func(ctx context.Context, s *Store) error {
+			_, err := s.Tries(ctx, []string{"x"}, factory.Dev, 1)
+			return err
+		},
 		"document": func(ctx context.Context, s *Store) error {
 			_, err := s.Document(ctx, "r1", factory.ARF, "x")
 			return err
