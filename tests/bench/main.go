@@ -7,12 +7,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,10 +38,11 @@ func main() {
 	strict := flag.Bool("strict", false, "exit 1 when a target is missed")
 	rounds := flag.Int("rounds", 1, "measure everything so often, and count the fastest: the one that others disturbed least")
 	base := flag.String("dir", "/var/tmp", "where the bench makes its folder; a disk, because that is what is compared")
+	only := flag.String("only", "", "measure only these, by comma: "+strings.Join(names(), ", "))
 	flag.Parse()
 	logrus.SetOutput(io.Discard) // libraries below warn there
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	met, err := bench(ctx, *base, max(1, *rounds))
+	met, err := bench(ctx, *base, max(1, *rounds), *only)
 	stop()
 	switch {
 	case err != nil:
@@ -50,8 +53,37 @@ func main() {
 	}
 }
 
-// bench measures everything and reports whether every target was met.
-func bench(ctx context.Context, base string, rounds int) (met bool, err error) {
+// measurements in their order. The nights come first: they lock anew, so that the packages compared later are the archives' present
+// ones; scans look at what they made.
+var measurements = []struct {
+	name string
+	make func(*workbench, context.Context) ([]row, error)
+}{
+	{"nights", (*workbench).nights}, {"scans", (*workbench).scans}, {"discovery", (*workbench).discovery}, {"triggers", (*workbench).triggers},
+	{"rootfs", (*workbench).rootfs}, {"plans", (*workbench).plans}, {"rebases", (*workbench).rebases}, {"emergency", (*workbench).emergency},
+}
+
+func names() (all []string) {
+	for _, m := range measurements {
+		all = append(all, m.name)
+	}
+	return all
+}
+
+// bench measures everything, or what only names, and reports whether every target was met.
+func bench(ctx context.Context, base string, rounds int, only string) (met bool, err error) {
+	wanted := names()
+	if only != "" {
+		wanted = strings.Split(only, ",")
+	}
+	if slices.Contains(wanted, "scans") && !slices.Contains(wanted, "nights") {
+		return false, errors.New("scans look at what nights made: -only nights,scans")
+	}
+	for _, w := range wanted {
+		if !slices.Contains(names(), w) {
+			return false, fmt.Errorf("-only %s: there are %s", w, strings.Join(names(), ", "))
+		}
+	}
 	b, err := prepare(ctx, base, rounds)
 	if err != nil {
 		return false, err
@@ -59,9 +91,11 @@ func bench(ctx context.Context, base string, rounds int) (met bool, err error) {
 	defer func() { _ = os.RemoveAll(b.work) }()
 	before := load()
 	var rows []row
-	// The nights come first: they lock anew, so that the packages compared later are the archives' present ones.
-	for _, measure := range []func(context.Context) ([]row, error){b.nights, b.scans, b.discovery, b.triggers, b.rootfs, b.plans, b.rebases} {
-		more, err := measure(ctx)
+	for _, m := range measurements {
+		if !slices.Contains(wanted, m.name) {
+			continue
+		}
+		more, err := m.make(b, ctx)
 		if err != nil {
 			return false, err
 		}
