@@ -226,7 +226,7 @@ func TestBackOffIsToldAndKept(t *testing.T) {
 	p, err := c.plan(t.Context(), d.set(t), nil, nightOptions{Command: "nightly"})
 	must(t, err)
 	tried := factory.RunJob{Image: "debian-12-app", Action: factory.Rebuild, Error: "test debian-12-app: no app", Basis: p.jobs[1].Basis()}
-	must(t, db.BeginRun(context.Background(), factory.Run{ID: "r1", Command: "nightly", Started: d.Now().Add(-2 * time.Hour), State: factory.Partial, Jobs: []factory.RunJob{tried}}))
+	must(t, db.BeginRun(context.Background(), factory.Run{ID: "r1", Command: "nightly", Env: factory.Dev, Started: d.Now().Add(-2 * time.Hour), State: factory.Partial, Jobs: []factory.RunJob{tried}}))
 	next := factory.DateOf(d.Now().AddDate(0, 0, 1)).String()
 	why := "its last try failed, and nothing changed since: the next one is on " + next + "; at once: factory build debian-12-app"
 	if factory.DateOf(d.Now().Add(-2*time.Hour)) != factory.DateOf(d.Now()) {

@@ -121,7 +121,7 @@ func TestDamagedRows(t *testing.T) {
 			r.Documents = []factory.Document{factory.NewDocument(factory.ARF, "x", factory.Platform{}, "", []byte("<arf/>"))}
 			r.Scan = factory.Scan{At: r.Created, Findings: []factory.Finding{{Vulnerability: "CVE-1", Package: "bash"}}}
 			r.Lock.Platforms = []factory.LockedPlatform{{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}, Packages: []factory.Package{{Name: "bash"}}}}
-			if err := errors.Join(s.add(ctx, r), s.BeginRun(ctx, factory.Run{ID: "run-1", Jobs: []factory.RunJob{{Image: "x", Action: factory.Rebuild}}})); err != nil {
+			if err := errors.Join(s.add(ctx, r), s.BeginRun(ctx, factory.Run{ID: "run-1", Env: factory.Dev, Jobs: []factory.RunJob{{Image: "x", Action: factory.Rebuild}}})); err != nil {
 				t.Fatal(err)
 			}
 			s.exec(t, c.query)
