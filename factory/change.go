@@ -79,3 +79,19 @@ func digestsSince(prefix string, now, old map[string]Digest) (names []string) {
 	}
 	return names
 }
+
+// Credit names in a change what another one, of the same packages, is known to fix.
+func (c *LockChange) Credit(known LockChange) {
+	for i, p := range c.Packages {
+		for _, k := range known.Packages {
+			if k.Name == p.Name && k.Old == p.Old && k.New == p.New {
+				c.Packages[i].CVEs = k.CVEs
+			}
+		}
+	}
+	for _, a := range known.Advisories {
+		if slices.ContainsFunc(c.Packages, func(p PackageChange) bool { return p.Name == a.Source }) {
+			c.Advisories = append(c.Advisories, a)
+		}
+	}
+}

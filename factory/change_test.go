@@ -57,3 +57,13 @@ func TestLockSince(t *testing.T) {
 		t.Errorf("a new platform: %+v", c)
 	}
 }
+
+// What is known of a move is taken for the same move, and an advisory where what it is about moved at all.
+func TestLockChangeCredit(t *testing.T) {
+	c := LockChange{Packages: []PackageChange{{Name: "openssl", Old: "1", New: "2"}, {Name: "bash", Old: "1", New: "3"}}}
+	c.Credit(LockChange{Packages: []PackageChange{{Name: "openssl", Old: "1", New: "2", CVEs: []string{"CVE-1"}}, {Name: "bash", Old: "1", New: "2", CVEs: []string{"CVE-2"}}},
+		Advisories: []Advisory{{ID: "a", Source: "openssl"}, {ID: "b", Source: "zlib"}}})
+	if len(c.Packages[0].CVEs) != 1 || c.Packages[1].CVEs != nil || len(c.Advisories) != 1 || c.Advisories[0].ID != "a" {
+		t.Errorf("%+v", c)
+	}
+}

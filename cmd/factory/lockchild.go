@@ -115,7 +115,7 @@ func (l *locking) cut(req upstream.Request, keep []string, parent lockResult) lo
 // changed is a lock that no solver was asked for now, written when it moved. What known, a change of the same packages, fixes it fixes.
 func (l *locking) changed(req upstream.Request, lock factory.Lock, known factory.LockChange) lockResult {
 	change := lock.Since(req.Old)
-	credit(&change, known)
+	change.Credit(known)
 	if l.Write && !change.Empty() {
 		if err := writeLock(l.app.cfg.Dir, lock); err != nil {
 			return lockResult{Err: fmt.Errorf("lock %s: %w", req.Image.Name, err)}
@@ -145,20 +145,4 @@ func (l *locking) solve(ctx context.Context, s upstream.Solver, req upstream.Req
 		return factory.Lock{}, factory.LockChange{}, err
 	}
 	return s.SolvePart(ctx, req, parent.Packages)
-}
-
-// credit names in a change what another one, of the same packages, is known to fix.
-func credit(c *factory.LockChange, known factory.LockChange) {
-	for i, p := range c.Packages {
-		for _, k := range known.Packages {
-			if k.Name == p.Name && k.Old == p.Old && k.New == p.New {
-				c.Packages[i].CVEs = k.CVEs
-			}
-		}
-	}
-	for _, a := range known.Advisories {
-		if slices.ContainsFunc(c.Packages, func(p factory.PackageChange) bool { return p.Name == a.Source }) {
-			c.Advisories = append(c.Advisories, a)
-		}
-	}
 }

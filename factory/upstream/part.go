@@ -46,7 +46,7 @@ func (s Solver) SolvePart(ctx context.Context, req Request, parent factory.Packa
 		lock.Platforms = append(lock.Platforms, part...)
 	}
 	change := lock.Since(req.Old)
-	credit(&change, known)
+	change.Credit(known)
 	return lock, change, nil
 }
 
@@ -62,20 +62,4 @@ func (s Solver) needs(ctx context.Context, req Request, parent factory.Packages)
 
 func less(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
-}
-
-// credit names in a change what another one, of the same packages, is known to fix.
-func credit(c *factory.LockChange, known factory.LockChange) {
-	for i, p := range c.Packages {
-		for _, k := range known.Packages {
-			if k.Name == p.Name && k.Old == p.Old && k.New == p.New {
-				c.Packages[i].CVEs = k.CVEs
-			}
-		}
-	}
-	for _, a := range known.Advisories {
-		if slices.ContainsFunc(c.Packages, func(p factory.PackageChange) bool { return p.Name == a.Source }) {
-			c.Advisories = append(c.Advisories, a)
-		}
-	}
 }
