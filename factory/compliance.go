@@ -49,8 +49,9 @@ type Evaluation struct {
 	Profile  string   `json:"profile"` // XCCDF id
 	Platform Platform `json:"platform"`
 	// Rules is every rule that the profile selects (of the extended view: that its list names), sorted.
-	Rules   []RuleOutcome `json:"rules"`
-	Seconds float64       `json:"seconds"`
+	Rules []RuleOutcome `json:"rules"`
+	// Seconds is how long OpenSCAP took; 0 = another evaluation answered for all its rules (Compliance.Method says which).
+	Seconds float64 `json:"seconds"`
 }
 
 // Name is how people call the evaluation: "container level 2", "extended level 2".

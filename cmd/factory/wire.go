@@ -92,7 +92,7 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 		Hardener:   a.hardener(),
 		Packer:     oci.Packer{Exporter: bk, Dir: a.workDir(), Parents: a.parentDir(), Read: &oci.ParentCache{}, Events: a.events},
 		Tester:     accept.Tester{Runner: bk, Opener: bk, Events: a.events},
-		Prover:     openscap.Prover{Runner: bk, Events: a.events},
+		Prover:     openscap.Prover{Runner: bk, Events: a.events, Contents: &openscap.Contents{}},
 		Scanner:    scanning{c},
 		Gate:       gating{c},
 		Signer:     s.signer,

@@ -19,21 +19,12 @@ func (p Prover) Benchmark(ctx context.Context, d factory.Distro) ([]factory.Rule
 	if c.file == "" {
 		return nil, fmt.Errorf("benchmark: %w", unknown(d))
 	}
-	const copied = "content.xml"
-	res, err := p.Runner.Run(ctx, factory.Step{
-		Name: "read " + c.file, Step: factory.StepProve, InToolbox: true, Output: outputDir,
-		Root: factory.Root{Platform: factory.Platform{OS: "linux", Architecture: "amd64"}},
-		Args: []string{"/bin/cp", contentDir + c.file, outputDir + "/" + copied},
-	})
+	data, err := p.shipped(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("benchmark: %w", err)
 	}
-	if res.Exit != 0 {
-		return nil, &factory.Problem{Kind: factory.ErrNotFound, What: "the toolbox does not have " + c.file,
-			Hint: "baseimages/toolbox/image.yaml says which data streams it keeps"}
-	}
 	s := scan{known: map[string]factory.RuleOutcome{}, selected: map[string]map[string]bool{}}
-	if err := s.read(res.Output[copied]); err != nil {
+	if err := s.read(data); err != nil {
 		return nil, fmt.Errorf("benchmark %s: %w", c.file, err)
 	}
 	rules := slices.SortedFunc(maps.Values(s.known), byRule)

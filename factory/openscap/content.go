@@ -75,21 +75,33 @@ func (c content) rules() (ids []string) {
 	return ids
 }
 
+// The copies of the content that evaluations read: whole profiles need more than the extended set and the canaries.
+const (
+	wholeCopy = "whole"
+	shortCopy = "short"
+)
+
 // views are the two requests that prove an image.
-func (c content) views(img factory.Image) []request {
-	base := request{Content: contentDir + c.file, Target: factory.TargetMount, Path: rootPath(img), Corrections: c.system.corrections, Packages: c.system.format, Kernel: c.kernel}
+func (c content) views(img factory.Image, copies prepared) []request {
+	base := request{Target: factory.TargetMount, Path: rootPath(img), Corrections: c.system.corrections, Packages: c.system.format, Kernel: c.kernel, from: copies}
 	asContainer, asMachine := base, base
 	asContainer.View = factory.ContainerView
-	for i, profile := range c.profiles {
-		// The one that takes longest begins first.
-		asContainer.Evaluations = slices.Insert(asContainer.Evaluations, 0, evaluation{Name: levelName(i + 1), Profile: profile, Report: true, level: i + 1})
+	asContainer.Contents = []string{wholeCopy, shortCopy}
+	// The one that takes longest begins first.
+	asContainer.Evaluations = []evaluation{{Name: levelName(2), Content: wholeCopy, Profile: c.profiles[1], Report: true, level: 2}}
+	if level1 := (evaluation{Name: levelName(1), Content: wholeCopy, Profile: c.profiles[0], Report: true, level: 1}); copies.same == nil {
+		asContainer.Evaluations = append(asContainer.Evaluations, level1)
+	} else if len(copies.own) > 0 {
+		level1.Content, level1.Rules = shortCopy, copies.own
+		asContainer.Evaluations = append(asContainer.Evaluations, level1)
 	}
 	asMachine.View = factory.ExtendedView
-	asMachine.Evaluations = []evaluation{{Name: levelName(2), Profile: c.profiles[1], Rules: qualified(c.rules()), Report: true, level: 2}}
+	asMachine.Contents = []string{shortCopy}
+	asMachine.Evaluations = []evaluation{{Name: levelName(2), Content: shortCopy, Profile: c.profiles[1], Rules: qualified(c.rules()), Report: true, level: 2}}
 	for _, r := range []*request{&asContainer, &asMachine} {
 		r.expect = c.system.canaries[r.View]
 		r.Plants = r.expect.plants
-		r.Canary = evaluation{Name: "canary", Profile: c.profiles[1], Rules: qualified(r.expect.rules())}
+		r.Canary = evaluation{Name: "canary", Content: shortCopy, Profile: c.profiles[1], Rules: qualified(r.expect.rules())}
 	}
 	return []request{asContainer, asMachine}
 }
@@ -100,6 +112,14 @@ func qualified(ids []string) []string {
 	out := make([]string, len(ids))
 	for i, id := range ids {
 		out[i] = prefix + id
+	}
+	return out
+}
+
+func unqualified(ids []string) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = strings.TrimPrefix(id, prefix)
 	}
 	return out
 }

@@ -19,12 +19,14 @@ type toolbox struct {
 	faults map[string]bool // rules that fail
 	ask    func(*request)
 	edit   func(view factory.View, rep *report, files map[string][]byte)
-	exit   int
+	ship   func([]byte) []byte // changes the content
+	exit   int                 // of everything but reading the content
 	err    error
 	says   string // of its version
 
 	mu    sync.Mutex
 	steps []factory.Step
+	reads int // of the content
 }
 
 // looks says which correction a rule needs to see anything.
@@ -51,6 +53,14 @@ func (b *toolbox) Run(_ context.Context, s factory.Step) (factory.StepResult, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.steps = append(b.steps, s)
+	if len(s.Args) == 3 && s.Args[0] == "/bin/cp" && b.err == nil {
+		b.reads++
+		data := dataStream()
+		if b.ship != nil {
+			data = b.ship(data)
+		}
+		return factory.StepResult{Output: map[string][]byte{"content.xml": data}}, nil
+	}
 	if b.err != nil || b.exit != 0 {
 		return factory.StepResult{Exit: b.exit, Stderr: []byte("no such \x1bfile\n")}, b.err
 	}
@@ -64,7 +74,7 @@ func (b *toolbox) Run(_ context.Context, s factory.Step) (factory.StepResult, er
 	if b.ask != nil {
 		b.ask(&req)
 	}
-	rep := report{Schema: 1, Content: factory.DigestOf([]byte("content")), Devices: []string{"overlay"}, Widened: 5, LeftOut: 100}
+	rep := report{Schema: 2, Devices: []string{"overlay"}, Widened: map[string]int{"whole": 5, "short": 3}}
 	if req.Packages == factory.RPM {
 		rep.Links, rep.Dangling = 7, []string{"sshd_enable_warning_banner"}
 	}
@@ -129,6 +139,27 @@ func arf(profile string, rules []string, results string) []byte {
 		<TestResult xmlns="%s" version="0.1.82" test-system="cpe:/a:redhat:openscap:1.4.2"><benchmark id="B-12"/><profile idref="%s"/>%s
 		<rule-result idref="off"><result>notselected</result></rule-result></TestResult><more/></arf:all>`,
 		xccdf, profile, prefix, known.String(), xccdf, profile, results)
+}
+
+// dataStream is a content in small: level 1 selects the first rules of everywhere, level 2 all.
+func dataStream() []byte {
+	var out strings.Builder
+	fmt.Fprintf(&out, `<ds:all xmlns:ds="urn:ds" xmlns:x="%s">`+"\n", xccdf)
+	rules := append(slices.Clone(everywhere), "accounts_no_uid_except_zero", "package_sudo_installed")
+	for level, ids := range [][]string{rules[:4], rules} {
+		for _, profiles := range [][2]string{debianProfiles, rpmProfiles} {
+			fmt.Fprintf(&out, "<x:Profile id=%q>", profiles[level])
+			for _, id := range ids {
+				fmt.Fprintf(&out, `<x:select idref="%s%s" selected="true"/>`, prefix, id)
+			}
+			out.WriteString("</x:Profile>\n")
+		}
+	}
+	for _, id := range rules {
+		fmt.Fprintf(&out, `<x:Rule id="%s%s"><x:title>%s</x:title><x:fix>rm -rf /</x:fix></x:Rule>`+"\n", prefix, id, id)
+	}
+	out.WriteString("</ds:all>")
+	return []byte(out.String())
 }
 
 var amd64 = factory.Platform{OS: "linux", Architecture: "amd64"}

@@ -18,14 +18,13 @@ func lie(what, said string) *factory.Problem {
 	return p
 }
 
-// read turns what a view's step left into evaluations and documents, if every guard holds.
-func read(req request, rep report, files map[string][]byte, on factory.Platform) (viewed, error) {
-	v := viewed{view: req.View, report: rep, canaries: req.expect.failing()}
-	if rep.Content == "" {
-		return v, lie("the report does not say which content was used", "")
-	}
-	if len(rep.Devices) > 0 && rep.Widened == 0 {
-		return v, lie(fmt.Sprintf("the content has no device pattern that could be widened to %s", strings.Join(rep.Devices, ", ")), "")
+// judge turns what a view's step left into evaluations and documents, if every guard holds.
+func judge(req request, rep report, files map[string][]byte, on factory.Platform) (viewed, error) {
+	v := viewed{view: req.View, from: req.from, report: rep, canaries: req.expect.failing()}
+	for _, name := range req.Contents {
+		if len(rep.Devices) > 0 && rep.Widened[name] == 0 {
+			return v, lie(fmt.Sprintf("the content has no device pattern that could be widened to %s", strings.Join(rep.Devices, ", ")), "")
+		}
 	}
 	for _, e := range append(slices.Clone(req.Evaluations), req.Canary) {
 		res, seconds, err := rep.result(e, files)
@@ -40,13 +39,43 @@ func read(req request, rep report, files map[string][]byte, on factory.Platform)
 			return v, req.expect.judge(res.rules)
 		}
 		done := factory.Evaluation{View: req.View, Level: e.level, Profile: e.Profile, Platform: on, Rules: res.rules, Seconds: seconds}
+		if e.partly(req) {
+			req.from.answered(&done, v.evaluations[0].Rules)
+		}
+		if err := applies(done.Rules); err != nil {
+			return v, fmt.Errorf("%s: %w", e.Name, err)
+		}
 		v.evaluations = append(v.evaluations, done)
 		name := on.String() + " " + done.Name()
 		v.documents = append(v.documents,
 			factory.NewDocument(factory.ARF, name, on, "application/xml", files[e.Name+".arf.xml"]),
 			factory.NewDocument(factory.ComplianceHTML, name, on, "text/html", files[e.Name+".html"]))
+		if e.answers(req) {
+			level1 := factory.Evaluation{View: req.View, Level: 1, Profile: req.from.profile1, Platform: on}
+			req.from.answered(&level1, done.Rules)
+			if err := applies(level1.Rules); err != nil {
+				return v, fmt.Errorf("%s: %w", levelName(1), err)
+			}
+			v.evaluations = append(v.evaluations, level1)
+		}
 	}
 	return v, nil
+}
+
+// partly reports whether level 2 answers for the rules that an evaluation of level 1 leaves out.
+func (e evaluation) partly(req request) bool { return e.level == 1 && req.from.same != nil }
+
+// answers reports whether an evaluation of level 2 answers for all of level 1.
+func (e evaluation) answers(req request) bool {
+	return e.level == 2 && e.Content == wholeCopy && req.from.same != nil && len(req.from.own) == 0
+}
+
+// applies refuses results that are about nothing.
+func applies(rules []factory.RuleOutcome) error {
+	if (factory.Evaluation{Rules: rules}).Score().Applicable() == 0 {
+		return lie(fmt.Sprintf("none of %d rules applies: the content does not take this root filesystem for what it is", len(rules)), "")
+	}
+	return nil
 }
 
 // result reads what one run of oscap left, if its guards hold.
@@ -80,10 +109,6 @@ func (r report) result(e evaluation, files map[string][]byte) (result, float64, 
 func (r report) counts(e evaluation, res result) error {
 	if res.profile != e.Profile {
 		return lie(fmt.Sprintf("profile %.120q was evaluated, not %s", res.profile, e.Profile), "")
-	}
-	score := factory.Evaluation{Rules: res.rules}.Score()
-	if score.Applicable() == 0 {
-		return lie(fmt.Sprintf("none of %d rules applies: the content does not take this root filesystem for what it is", len(res.rules)), "")
 	}
 	if len(e.Rules) == 0 {
 		return nil

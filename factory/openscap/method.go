@@ -11,9 +11,9 @@ import (
 func (c content) method(v viewed) []string {
 	all := []string{
 		"OpenSCAP ran beside a throwaway copy of the root filesystem (OSCAP_PROBE_ROOT), without network.",
-		fmt.Sprintf("In a copy of the content, the device pattern ^/dev/.*$ also admits %s (in %d places), where a build's root filesystem is: without that no file is walked, and the rules pass.",
-			strings.Join(v.report.Devices, " and "), v.report.Widened),
-		fmt.Sprintf("Remediations and references to standards other than CIS (%d elements) are left out of that copy; no evaluation reads them.", v.report.LeftOut),
+		fmt.Sprintf("In a copy of the content, the device pattern ^/dev/.*$ also admits %s, wherever it stands, where a build's root filesystem is: without that no file is walked, and the rules pass.",
+			strings.Join(v.report.Devices, " and ")),
+		fmt.Sprintf("Left out of that copy is what no evaluation here reads (%d elements): remediations, references to standards other than CIS, questions to people, and profiles, rules and checks that are not evaluated; the extended set and the canaries have a copy with their rules alone.", v.from.leftOut),
 		"/proc of the root filesystem is a link to the build step's procfs and the toolbox's /etc/mtab to its mounts, so that the probes find partitions, local filesystems and the environment.",
 	}
 	if v.report.Links > 0 {
@@ -24,6 +24,13 @@ func (c content) method(v viewed) []string {
 	}
 	if v.view == factory.ContainerView {
 		all = append(all, "Container view: the marker /run/.containerenv says what the root filesystem will be.")
+		if n := len(v.from.same); n > 0 {
+			text := fmt.Sprintf("Level 1 was not evaluated a second time: level 2 has %d of its rules too, with the same values, and their results are taken from there", n)
+			if own := unqualified(v.from.own); len(own) > 0 {
+				text += fmt.Sprintf("; the others (%d) were evaluated by themselves: %s", len(own), strings.Join(own, ", "))
+			}
+			all = append(all, text+".")
+		}
 	} else {
 		text := fmt.Sprintf("Extended view: %s for %s in the copy's package database stands for a kernel; of CIS level 2 only the extended set is evaluated, %d rules about plain files that the content otherwise applies only where there is a kernel.", c.system.entry, c.kernel, len(c.rules()))
 		if len(v.report.Missing) > 0 {

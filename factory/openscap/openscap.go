@@ -25,6 +25,8 @@ type Runner interface {
 type Prover struct {
 	Runner Runner
 	Events factory.Events
+	// Contents is shared by all provers of a run; nil = the content is read anew for every image.
+	Contents *Contents
 }
 
 // Prove evaluates every root of h, hardened or not, in both views, and returns what came of every rule with the documents that
@@ -40,10 +42,14 @@ func (p Prover) Prove(ctx context.Context, h factory.Hardened) (factory.Proven, 
 	if c.file == "" {
 		return p.without(ctx, img, c)
 	}
+	copies, err := p.prepare(ctx, c)
+	if err != nil {
+		return factory.Proven{}, fmt.Errorf("prove %s: %w", img.Name, err)
+	}
 	var out factory.Proven
 	for _, root := range h.Roots {
 		img.Config = h.Config(root.Platform)
-		views, err := p.both(ctx, img, c, root)
+		views, err := p.both(ctx, img, c.views(img, copies), root)
 		if err != nil {
 			return factory.Proven{}, fmt.Errorf("prove %s: %w", img.Name, err)
 		}
@@ -61,8 +67,7 @@ func (p Prover) Prove(ctx context.Context, h factory.Hardened) (factory.Proven, 
 }
 
 // both evaluates one root in both views, side by side: each has its own copy.
-func (p Prover) both(ctx context.Context, img factory.Image, c content, root factory.Root) ([]viewed, error) {
-	wanted := c.views(img)
+func (p Prover) both(ctx context.Context, img factory.Image, wanted []request, root factory.Root) ([]viewed, error) {
 	views, errs := make([]viewed, len(wanted)), make([]error, len(wanted))
 	var wg sync.WaitGroup
 	for i, req := range wanted {
@@ -85,7 +90,7 @@ func (p Prover) both(ctx context.Context, img factory.Image, c content, root fac
 // merge adds what the views of one platform found.
 func merge(out *factory.Proven, c content, views []viewed) error {
 	for _, v := range views {
-		about := factory.Compliance{Benchmark: v.benchmark, Content: "SCAP Security Guide " + v.version, Tool: "OpenSCAP " + v.tool, ContentDigest: v.report.Content}
+		about := factory.Compliance{Benchmark: v.benchmark, Content: "SCAP Security Guide " + v.version, Tool: "OpenSCAP " + v.tool, ContentDigest: v.from.digest}
 		have := &out.Compliance
 		if have.Benchmark == "" {
 			have.Benchmark, have.Content, have.Tool, have.ContentDigest = about.Benchmark, about.Content, about.Tool, about.ContentDigest

@@ -29,7 +29,7 @@ const (
 
 // request is what prove.py is asked for.
 type request struct {
-	Content     string       `json:"content"`
+	Contents    []string     `json:"contents"` // names of copies, beside the script
 	Target      string       `json:"target"`
 	View        factory.View `json:"view"`
 	Path        string       `json:"path"`
@@ -41,11 +41,13 @@ type request struct {
 	Plants      []string       `json:"plants"`
 	Canary      evaluation     `json:"canary"`
 	expect      canary
+	from        prepared
 }
 
 // evaluation is one run of oscap.
 type evaluation struct {
 	Name    string   `json:"name"`
+	Content string   `json:"content"` // name of the copy that it reads
 	Profile string   `json:"profile"`
 	Rules   []string `json:"rules"` // XCCDF ids; none = all that the profile selects
 	Report  bool     `json:"report"`
@@ -55,10 +57,8 @@ type evaluation struct {
 // report is what prove.py says.
 type report struct {
 	Schema   int            `json:"schema"`
-	Content  factory.Digest `json:"content"` // as its package ships it
-	Devices  []string       `json:"devices"` // that the device pattern was widened to
-	Widened  int            `json:"widened"` // in how many places
-	LeftOut  int            `json:"leftOut"`
+	Devices  []string       `json:"devices"`  // that the device pattern was widened to
+	Widened  map[string]int `json:"widened"`  // in how many places of which copy
 	Links    int            `json:"links"`    // that were made relative
 	Dangling []string       `json:"dangling"` // rules that the content does not have, and says that others conflict with
 	Missing  []string       `json:"missing"`  // rules that were asked for and that the content does not have
@@ -76,6 +76,7 @@ type ran struct {
 // viewed is what one view of one root filesystem came to.
 type viewed struct {
 	view                     factory.View
+	from                     prepared
 	report                   report
 	benchmark, version, tool string
 	canaries                 []string
@@ -89,12 +90,14 @@ func (p Prover) view(ctx context.Context, img factory.Image, req request, root f
 	if err != nil {
 		return viewed{}, err
 	}
+	files := req.files()
+	files[ownDir+"/prove.py"], files[ownDir+"/request.json"] = factory.File{Data: script}, factory.File{Data: data}
 	res, err := p.Runner.Run(ctx, factory.Step{
 		Name:  fmt.Sprintf("prove %s %s, %s view", img.Name, root.Platform, req.View),
 		Image: img.Name, Step: factory.StepProve, Root: root, InToolbox: true,
 		Args:  []string{"/usr/bin/python3", "-s", ownDir + "/prove.py", ownDir + "/request.json", outputDir},
 		Env:   []string{"PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"},
-		Files: map[string]factory.File{ownDir + "/prove.py": {Data: script}, ownDir + "/request.json": {Data: data}},
+		Files: files,
 		Tmpfs: []string{"/tmp"}, Output: outputDir,
 	})
 	if err != nil {
@@ -107,7 +110,7 @@ func (p Prover) view(ctx context.Context, img factory.Image, req request, root f
 	if err != nil {
 		return viewed{}, err
 	}
-	return read(req, rep, res.Output, root.Platform)
+	return judge(req, rep, res.Output, root.Platform)
 }
 
 func parseReport(b []byte) (r report, err error) {
@@ -117,8 +120,8 @@ func parseReport(b []byte) (r report, err error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, &factory.Problem{What: "the evaluation's report", Cause: err}
 	}
-	if r.Schema != 1 {
-		return r, &factory.Problem{What: fmt.Sprintf("the evaluation's report has schema %d, this factory reads 1", r.Schema)}
+	if r.Schema != 2 {
+		return r, &factory.Problem{What: fmt.Sprintf("the evaluation's report has schema %d, this factory reads 2", r.Schema)}
 	}
 	return r, nil
 }

@@ -7,7 +7,7 @@ filesystem is a throwaway copy and is changed: see CORRECTIONS and VIEWS. Nothin
 reads the report.
 """
 import concurrent.futures
-import hashlib
+import gzip
 import json
 import os
 import re
@@ -18,7 +18,7 @@ import time
 
 OSCAP = "/usr/bin/oscap"
 PREFIX = "xccdf_org.ssgproject.content_rule_"
-CONTENT = "/tmp/content.xml"
+CONTENT = "/tmp/%s.xml"
 DEVICE = b"^/dev/.*$"
 LIMIT = 64 << 10  # bytes kept of what oscap prints
 STANZA = """
@@ -71,8 +71,9 @@ def correct_device(job):
     devices = {m[1]: m[0] for m in mounts if m[1] in ("/", job.target)}
     job.devices = sorted({d for d in devices.values() if not d.startswith("/dev/")})
     wide = "^(" + "|".join(["/dev/.*"] + [re.escape(d) for d in job.devices]) + ")$"
-    job.widened = job.content.count(b">" + DEVICE + b"<")
-    job.content = job.content.replace(b">" + DEVICE + b"<", b">" + wide.encode() + b"<")
+    for name, content in job.contents.items():
+        job.widened[name] = content.count(b">" + DEVICE + b"<")
+        job.contents[name] = content.replace(b">" + DEVICE + b"<", b">" + wide.encode() + b"<")
 
 
 def inside(job, path):
@@ -96,12 +97,13 @@ def correct_links(job):
 
 def correct_conflicts(job):
     """A conflict with a rule that the content does not have ends oscap with an assertion."""
-    def drop(m):
-        if b' id="%s"' % m[1] in job.content:
-            return m[0]
-        job.dangling.append(m[1].decode().removeprefix(PREFIX))
-        return b""
-    job.content = re.sub(rb'<xccdf-1\.2:conflicts idref="([^"]*)"\s*/>\s*', drop, job.content)
+    for name, content in job.contents.items():
+        def drop(m, content=content):
+            if b' id="%s"' % m[1] in content:
+                return m[0]
+            job.dangling.add(m[1].decode().removeprefix(PREFIX))
+            return b""
+        job.contents[name] = re.sub(rb'<xccdf-1\.2:conflicts idref="([^"]*)"\s*/>\s*', drop, content)
 
 
 CORRECTIONS = {"proc": correct_proc, "mtab": correct_mtab, "device": correct_device, "links": correct_links,
@@ -204,28 +206,23 @@ PLANTS = {"package": plant_package, "linked": plant_linked, "foreign-file": plan
 class Job:
     def __init__(self, request, out):
         self.out, self.target, self.path = out, request["target"], request["path"]
-        with open(request["content"], "rb") as f:
-            self.content = f.read()
-        self.digest = "sha256:" + hashlib.sha256(self.content).hexdigest()
-        self.devices, self.widened, self.left_out, self.missing = [], 0, 0, set()
-        self.corrections, self.links, self.dangling = request["corrections"], 0, []
+        self.contents = {}
+        for name in request["contents"]:
+            with gzip.open("%s/%s.xml.gz" % (os.path.dirname(sys.argv[0]), name)) as f:
+                self.contents[name] = f.read()
+        self.devices, self.widened, self.missing = [], dict.fromkeys(self.contents, 0), set()
+        self.corrections, self.links, self.dangling = request["corrections"], 0, set()
         self.packages, self.kernel = request["packages"], request["kernel"]
 
     def add(self, package):
         PACKAGES[self.packages](self, package)
 
-    def existing(self, rules):
+    def existing(self, run):
         """Leaves out, and remembers, rules that the content does not have."""
-        missing = {r for r in rules if b' id="%s"' % r.encode() not in self.content}
+        content, rules = self.contents[run["content"]], run["rules"] or []
+        missing = {r for r in rules if b' id="%s"' % r.encode() not in content}
         self.missing |= missing
         return [r for r in rules if r not in missing]
-
-    def slim(self):
-        """Leaves out what no evaluation reads and every report pays for: remediations, and references to other standards."""
-        for pattern in (rb"<xccdf-1\.2:fix [^>]*?>.*?</xccdf-1\.2:fix>\s*",
-                        rb'<xccdf-1\.2:reference href="(?!https://www\.cisecurity\.org/benchmark/)[^"]*">[^<]*</xccdf-1\.2:reference>\s*'):
-            self.content, n = re.subn(pattern, b"", self.content, flags=re.S)
-            self.left_out += n
 
     def evaluate(self, run):
         # Of what is not kept, the short form is enough.
@@ -238,7 +235,7 @@ class Job:
             args += ["--rule", rule]
         began = time.monotonic()
         env = {"PATH": self.path, "LC_ALL": "C.UTF-8", "OSCAP_PROBE_ROOT": self.target}
-        p = subprocess.run(args + [CONTENT], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        p = subprocess.run(args + [CONTENT % run["content"]], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         return {"name": run["name"], "exit": p.returncode if p.returncode >= 0 else 128 - p.returncode,
                 "seconds": round(time.monotonic() - began, 2), "stderr": p.stderr[:LIMIT].decode("utf-8", "replace")}
 
@@ -249,12 +246,11 @@ def main():
     job = Job(request, sys.argv[2])
     for name in job.corrections:
         CORRECTIONS[name](job)
-    job.slim()
     for run in request["evaluations"] + [request["canary"]]:
-        run["rules"] = job.existing(run["rules"] or [])
-    with open(CONTENT, "wb") as f:
-        f.write(job.content)
-    job.content = b""
+        run["rules"] = job.existing(run)
+    for name, content in job.contents.items():
+        write(CONTENT % name, content, "wb")
+    job.contents = {}
     VIEWS[request["view"]](job)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = list(pool.map(job.evaluate, request["evaluations"]))
@@ -263,7 +259,7 @@ def main():
         PLANTS[name](job)
     runs.append(job.evaluate(request["canary"]))
     with open(job.out + "/report.json", "w") as f:
-        json.dump({"schema": 1, "content": job.digest, "devices": job.devices, "widened": job.widened, "leftOut": job.left_out,
+        json.dump({"schema": 2, "devices": job.devices, "widened": job.widened,
                    "links": job.links, "dangling": sorted(job.dangling), "missing": sorted(r.removeprefix(PREFIX) for r in job.missing), "runs": runs}, f)
 
 
