@@ -79,7 +79,7 @@ func (c *command) plan(ctx context.Context, set definition.Set, problems error, 
 	for _, j := range p.rules.Make(in) {
 		p.jobs = append(p.jobs, p.called(j))
 	}
-	p.jobs = append(p.jobs, brokenDefinitions(set, problems, o.Images)...)
+	p.jobs = append(p.jobs, brokenDefinitions(set, o.Images)...)
 	return p, nil
 }
 
@@ -197,7 +197,7 @@ func noLock(name string) error {
 }
 
 // brokenDefinitions is a failed job for every image whose definition does not load: it must not be forgotten.
-func brokenDefinitions(set definition.Set, problems error, only []string) []factory.Job {
+func brokenDefinitions(set definition.Set, only []string) []factory.Job {
 	if len(only) > 0 {
 		return nil
 	}
@@ -207,7 +207,7 @@ func brokenDefinitions(set definition.Set, problems error, only []string) []fact
 		if j.Image.From != "" {
 			j = j.Behind("has a definition that is not valid")
 		} else {
-			j.Action, j.Reason, j.Err = factory.Fail, "its definition is not valid", problems
+			j.Action, j.Reason, j.Err = factory.Fail, "its definition is not valid", set.Faults[name]
 		}
 		jobs = append(jobs, j)
 	}

@@ -22,6 +22,7 @@ type read struct {
 	depth       int  // 0 = made of packages alone
 	part        bool // it, or something that it is built on, has only a part of its parent
 	ok          bool // nothing is wrong with it, nor with what it is built on
+	wrong       problems
 	// behind is its parent, when nothing is wrong but with that or what that is built on.
 	behind string
 }

@@ -27,13 +27,13 @@ func (l *loader) read(name string, trail []string) *read {
 	}
 	before := len(l.problems)
 	own := l.parse(l.in(name, imageFileName))
-	wrong := len(l.problems) - before
+	wrong := slices.Clone(l.problems[before:])
 	parent, whole := l.parent(name, own, trail)
 	before = len(l.problems)
 	r := l.image(name, own, parent, whole)
-	wrong += len(l.problems) - before
-	r.ok = whole && wrong == 0 && r.image.Owner.Team != ""
-	if from := own.get("from"); !whole && wrong == 0 && from != nil && l.images[from.text] != nil && !l.images[from.text].ok {
+	r.wrong = append(wrong, l.problems[before:]...)
+	r.ok = whole && len(r.wrong) == 0 && r.image.Owner.Team != ""
+	if from := own.get("from"); !whole && len(r.wrong) == 0 && from != nil && l.images[from.text] != nil && !l.images[from.text].ok {
 		r.behind = from.text
 	}
 	l.images[name] = r

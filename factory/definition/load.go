@@ -21,6 +21,8 @@ type Set struct {
 	Broken []string // names of the images that have problems and are not in Images, sorted
 	// Behind names, for those of the Broken that have no problem of their own, the parent that is broken.
 	Behind map[string]string
+	// Faults is what is wrong with each of the other Broken: its own problems, then those that are no image's.
+	Faults map[string]error
 	// Dependents are those of dependents.yaml that are in order, sorted by name.
 	Dependents []factory.Dependent
 }
@@ -49,7 +51,7 @@ func Load(dir string) (Set, error) {
 	for _, name := range l.names {
 		r := l.read(name, nil)
 		spoilt := slices.ContainsFunc(r.image.Inputs, func(file string) bool {
-			return slices.Contains(l.flawed, file) || wrong[strings.TrimPrefix(file, folder+"/")]
+			return slices.Contains(l.flawed, file) || wrong[strings.TrimPrefix(file, folder+"/")] != nil
 		})
 		if r.ok && !spoilt {
 			set.Images = append(set.Images, r.image)
@@ -59,6 +61,9 @@ func Load(dir string) (Set, error) {
 				set.Behind[name] = r.behind
 			}
 		}
+	}
+	if len(set.Broken) > 0 {
+		set.Faults = l.faults(set, wrong)
 	}
 	set.Teams = l.teams()
 	return set, l.problems.err()

@@ -60,9 +60,9 @@ func (r codeRule) covers(image string) bool {
 func codePattern(image string) string { return "/" + folder + "/" + image + "/" }
 
 // checkCodeowners compares CODEOWNERS with owners.yaml: every image has one line of its own, that line names exactly the
-// team's code owners, and no later line takes the image away again. It returns the images that are not in order.
-func (l *loader) checkCodeowners(rules []codeRule) (wrong map[string]bool) {
-	wrong = map[string]bool{}
+// team's code owners, and no later line takes the image away again. It returns what is wrong, by image.
+func (l *loader) checkCodeowners(rules []codeRule) (wrong map[string]problems) {
+	wrong = map[string]problems{}
 	for _, r := range l.owners.Images {
 		image := r.Key.Value
 		team, ok := l.owners.Teams.find(r.Value.Value)
@@ -71,7 +71,9 @@ func (l *loader) checkCodeowners(rules []codeRule) (wrong map[string]bool) {
 		}
 		before := len(l.problems)
 		l.checkCodeRule(rules, image, team.Value)
-		wrong[image] = len(l.problems) > before
+		if len(l.problems) > before {
+			wrong[image] = slices.Clone(l.problems[before:])
+		}
 	}
 	known := l.known()
 	for _, r := range rules {
