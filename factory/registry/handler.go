@@ -42,7 +42,7 @@ func (s *Server) handler(ctx context.Context, id string) (h http.Handler, err er
 	}}
 	config.HTTP.RelativeURLs = true
 	config.Catalog.MaxEntries = 1000
-	app := &pinned{next: handlers.NewApp(ctx, config), repositories: repositories(root)}
+	app := shelf{root}.serve(s.log(), &pinned{next: handlers.NewApp(ctx, config), repositories: repositories(root)})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(Header, id)
 		if !mayWrite(r) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -52,14 +51,11 @@ func (p *pinned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // held returns the digest that a tag stands for, or nothing.
 func (p *pinned) held(repository, tag string) (factory.Digest, error) {
-	text, err := os.ReadFile(filepath.Join(p.repositories, filepath.FromSlash(repository), "_manifests", "tags", tag, "current", "link"))
+	held, err := link(filepath.Join(p.repositories, filepath.FromSlash(repository), "_manifests", "tags", tag, "current", "link"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
-	if err != nil {
-		return "", err
-	}
-	return factory.ParseDigest(string(text))
+	return held, err
 }
 
 // refuse answers in the form that registry clients read.

@@ -40,12 +40,13 @@ type Running struct {
 
 // serving is a registry in this process.
 type serving struct {
-	busy sync.WaitGroup // requests that are worked on
-	addr string
-	http *http.Server
-	lock *os.File
-	stop context.CancelFunc
-	done chan error
+	busy  sync.WaitGroup // requests that are worked on
+	addr  string
+	http  *http.Server
+	shelf shelf
+	lock  *os.File
+	stop  context.CancelFunc
+	done  chan error
 
 	mu     sync.Mutex
 	silent map[net.Conn]bool // on which nothing was asked yet
@@ -82,7 +83,7 @@ func (s *Server) begin(ctx context.Context) (*serving, error) {
 	case err != nil:
 		return nil, &factory.Problem{Kind: factory.ErrUnavailable, What: "registry address " + s.Addr, Hint: "choose another address for the embedded registry", Cause: err}
 	}
-	own := &serving{addr: listener.Addr().String(), done: make(chan error, 1), silent: map[net.Conn]bool{}}
+	own := &serving{addr: listener.Addr().String(), done: make(chan error, 1), silent: map[net.Conn]bool{}, shelf: shelf{s.Dir}}
 	if own.lock, err = lockDir(s.Dir, own.addr); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
