@@ -2,8 +2,6 @@ package definition
 
 import (
 	"cmp"
-	"errors"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -102,9 +100,9 @@ func (l *loader) checkFolder(name string, own *node) {
 		valid = append(valid, file.text)
 	}
 	adds := own == nil || own.get("files") != nil || own.get("dockerfile") != nil
-	entries, err := l.tree.list(folder + "/" + name)
-	l.problems.join(err)
-	for _, e := range entries {
+	inside := l.ahead[name]()
+	l.problems.join(inside.err)
+	for _, e := range inside.entries {
 		file := l.in(name, e.Name())
 		if adds && e.Name() == addedDir {
 			continue // read with what it is for
@@ -183,11 +181,10 @@ func config(f configFile) factory.Config {
 
 // waivers reads waivers.yaml; an image without that file has none.
 func (l *loader) waivers(name string) (all []factory.Waiver) {
-	file := l.in(name, waiversFileName)
-	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) {
+	if l.lacks(name, waiversFileName) {
 		return nil
 	}
-	n := l.parse(file)
+	n := l.parse(l.in(name, waiversFileName))
 	if n == nil {
 		return nil
 	}

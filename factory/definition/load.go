@@ -131,7 +131,7 @@ type loader struct {
 	vars     map[string][]string
 	fine     map[*node]bool // see decoder
 	problems problems
-	ahead    map[string]func() (*node, error) // documents that are parsed before it is their turn
+	ahead    map[string]func() *contents // of the images' folders, which are read before it is their turn
 }
 
 // known returns every name that may stand in baseimages/.
@@ -167,18 +167,14 @@ func (l *loader) find() error {
 
 // parse returns a file's document; a file that is not there, or is none, is a problem and nil.
 func (l *loader) parse(name string) *node {
-	document := l.ahead[name]
-	if document == nil {
-		document = l.document(name)
-	}
-	n, err := document()
+	d := l.document(name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(d.err, fs.ErrNotExist):
 		l.problems.add(factory.Position{File: name}, "make it", "the file is missing")
-	case err != nil:
-		l.problems.join(err)
+	case d.err != nil:
+		l.problems.join(d.err)
 	}
-	return n
+	return d.node
 }
 
 // decode fills into from n and keeps the problems.

@@ -1,9 +1,6 @@
 package definition
 
 import (
-	"errors"
-	"io/fs"
-
 	"github.com/imagefactory/imagefactory/factory"
 )
 
@@ -11,11 +8,10 @@ import (
 // parent's, unless the child has only a part of the parent: then it is another image.
 func (l *loader) tests(r, parent *read) (factory.Tests, []string) {
 	name := r.image.Name
-	file := l.in(name, testsFileName)
-	if _, err := l.tree.stat(file); errors.Is(err, fs.ErrNotExist) && r.image.Kind != factory.KindBase {
+	if r.image.Kind != factory.KindBase && l.lacks(name, testsFileName) {
 		return factory.Tests{}, nil
 	}
-	own := l.parse(file)
+	own := l.parse(l.in(name, testsFileName))
 	if own == nil {
 		return factory.Tests{}, nil
 	}

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io"
@@ -17,6 +18,7 @@ import (
 // tree reads below the repository's root, never through a symbolic link. Several goroutines may.
 type tree struct {
 	root    *os.Root
+	at      string    // the folder that root is, with a slash; empty = the repository
 	folders *sync.Map // those that were seen to be folders
 }
 
@@ -25,7 +27,31 @@ func openTree(dir string) (tree, error) {
 	if err != nil {
 		return tree{}, &factory.Problem{Kind: factory.ErrNotFound, What: "opening the repository", Where: factory.Position{File: dir}, Cause: err}
 	}
-	return tree{root, &sync.Map{}}, nil
+	return tree{root: root, folders: &sync.Map{}}, nil
+}
+
+// enter opens a folder, for it and the names that lie in it: a root walks down to each of its files anew.
+func (t tree) enter(name string) (tree, error) {
+	if !t.folder(name) {
+		if info, err := t.stat(name); err != nil {
+			return tree{}, err
+		} else if !info.IsDir() {
+			return tree{}, problem(factory.Position{File: name}, "", "is a file, expected a folder")
+		}
+	}
+	root, err := t.root.OpenRoot(t.below(name))
+	if err != nil {
+		return tree{}, &factory.Problem{What: "listing", Where: factory.Position{File: name}, Cause: bare(err)}
+	}
+	return tree{root: root, at: name + "/", folders: t.folders}, nil
+}
+
+// below is a name as root knows it.
+func (t tree) below(name string) string {
+	if name+"/" == t.at {
+		return "."
+	}
+	return strings.TrimPrefix(name, t.at)
 }
 
 func (t tree) close() { t.root.Close() }
@@ -43,7 +69,7 @@ func (t tree) stat(name string) (fs.FileInfo, error) {
 			continue
 		}
 		var err error
-		if info, err = t.root.Lstat(name[:i]); err != nil {
+		if info, err = t.root.Lstat(t.below(name[:i])); err != nil {
 			return nil, err
 		}
 		switch mode := info.Mode(); {
@@ -78,19 +104,18 @@ func (t tree) content(name string, info fs.FileInfo, limit int64) ([]byte, error
 	if info.Size() > limit {
 		return nil, problem(at, "", "%d bytes, expected at most %d", info.Size(), limit)
 	}
-	f, err := t.root.Open(name)
+	f, err := t.root.Open(t.below(name))
 	if err != nil {
 		return nil, &factory.Problem{What: "reading", Where: at, Cause: bare(err)}
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if n, err := b.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, &factory.Problem{What: "reading", Where: at, Cause: bare(err)}
-	case int64(len(b)) > limit:
+	} else if n > limit {
 		return nil, problem(at, "", "grew beyond %d bytes while it was read", limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // list returns what a folder holds, sorted by name, without what editors and version control leave there. A folder that
@@ -110,7 +135,7 @@ func (t tree) list(name string) ([]fs.DirEntry, error) {
 
 // entries is list of what was looked at already.
 func (t tree) entries(name string) ([]fs.DirEntry, error) {
-	entries, err := fs.ReadDir(t.root.FS(), name)
+	entries, err := fs.ReadDir(t.root.FS(), t.below(name))
 	if err != nil {
 		return nil, &factory.Problem{What: "listing", Where: factory.Position{File: name}, Cause: bare(err)}
 	}
@@ -140,8 +165,8 @@ const (
 // files reads the files below the named files and folders, sorted by path. A name that does not exist is an error.
 func (t tree) files(names ...string) (all []inputFile, err error) {
 	var size int64
-	var walk func(string) error
-	walk = func(name string) error {
+	var walk func(tree, string) error
+	walk = func(t tree, name string) error {
 		info, err := t.stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return &factory.Problem{Kind: factory.ErrNotFound, What: "does not exist", Where: factory.Position{File: name}}
@@ -149,9 +174,14 @@ func (t tree) files(names ...string) (all []inputFile, err error) {
 			return err
 		}
 		if info.IsDir() {
-			entries, err := t.entries(name)
+			inside, err := t.enter(name)
+			if err != nil {
+				return err
+			}
+			defer inside.close()
+			entries, err := inside.entries(name)
 			for _, e := range entries {
-				err = errors.Join(err, walk(path.Join(name, e.Name())))
+				err = errors.Join(err, walk(inside, path.Join(name, e.Name())))
 			}
 			return err
 		}
@@ -163,7 +193,7 @@ func (t tree) files(names ...string) (all []inputFile, err error) {
 		return err
 	}
 	for _, name := range names {
-		err = errors.Join(err, walk(name))
+		err = errors.Join(err, walk(t, name))
 	}
 	slices.SortFunc(all, func(a, b inputFile) int { return cmp.Compare(a.name, b.name) })
 	return slices.CompactFunc(all, func(a, b inputFile) bool { return a.name == b.name }), err
