@@ -90,13 +90,13 @@ func (a *app) source(ctx context.Context, img factory.Image) (factory.Source, er
 	return sourceIn(ctx, a.git(), img)
 }
 
-// foresee finds out the sources of images in one go, as far as that is possible: git is slow to ask a thousand times.
-func (a *app) foresee(ctx context.Context, images []factory.Image) map[string]factory.Source {
+// foresee finds out the sources of images in one go, as far as that is possible: git is slow to ask a thousand times. Their inputs'
+// digests were made before git is asked: what is edited after that makes it dirty, never clean.
+func (a *app) foresee(ctx context.Context, images []factory.Image, sums map[string]factory.Digest) map[string]factory.Source {
 	asked := map[string][]string{}
 	for _, img := range images {
 		asked[img.Name] = img.Inputs
 	}
-	sums := definition.Sums(a.cfg.Dir, images) // before git is asked: what is edited after that makes it dirty, never clean
 	sources := a.git().Settled(ctx, asked)
 	for name, s := range sources {
 		if s.Inputs = sums[name]; s.Inputs == "" {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -21,25 +20,18 @@ type known struct {
 	locks map[string]lockResult // that were made for this plan
 	dry   bool                  // locks that changed are not in the repository
 
-	last     map[string]factory.Release // the newest one of each image, and of what that is built on
-	tries    map[string][]factory.Run   // of children
-	failed   map[string]*factory.RunJob // see lastFailures
-	presence map[string]presence        // of last
-	written  map[string]writtenLock     // of images that have none in locks
-	sources  map[string]factory.Source  // of the files as they are, as far as they could be found out together
+	last     map[string]factory.Release    // the newest one of each image, and of what that is built on
+	tries    map[string][]factory.Run      // of children
+	failed   map[string]*factory.RunJob    // see lastFailures
+	presence map[string]presence           // of last
+	written  map[string]definition.Written // of images that have none in locks
+	sources  map[string]factory.Source     // of the files as they are, as far as they could be found out together
 }
 
 // presence is what the registry says of a release that the factory believes to be there.
 type presence struct {
 	gone bool
 	err  error
-}
-
-// writtenLock is a lock as it lies in the repository.
-type writtenLock struct {
-	lock  factory.Lock
-	there bool
-	err   error
 }
 
 // maxTries are as many tries as the longest pause needs to be found.
@@ -54,8 +46,10 @@ func (c *command) known(ctx context.Context, set definition.Set, locks map[strin
 			images = append(images, img)
 		}
 	}
+	// First of all and on all cores: git, which takes longest of what is asked beside each other, waits for them.
+	sums := definition.Sums(c.cfg.Dir, images)
 	var files sync.WaitGroup
-	files.Go(func() { k.sources = c.foresee(ctx, images) })
+	files.Go(func() { k.sources = c.foresee(ctx, images, sums) })
 	files.Go(func() { k.written = c.readLocks(images, locks) })
 	err := c.recorded(ctx, &k, images)
 	if err == nil {
@@ -165,29 +159,14 @@ func (c *command) warnUntold(releases []factory.Release, answers []registry.Answ
 }
 
 // readLocks reads the locks of images as they lie in the repository, but of those that were locked just now.
-func (c *command) readLocks(images []factory.Image, locks map[string]lockResult) map[string]writtenLock {
-	images = slices.DeleteFunc(slices.Clone(images), func(img factory.Image) bool { _, just := locks[img.Name]; return just })
-	read := make([]writtenLock, len(images))
-	var work sync.WaitGroup
-	turns := make(chan int)
-	for range runtime.NumCPU() {
-		work.Go(func() {
-			for i := range turns {
-				w := &read[i]
-				w.lock, w.there, w.err = definition.ReadLock(c.cfg.Dir, images[i].Name)
-			}
-		})
+func (c *command) readLocks(images []factory.Image, locks map[string]lockResult) map[string]definition.Written {
+	var names []string
+	for _, img := range images {
+		if _, just := locks[img.Name]; !just {
+			names = append(names, img.Name)
+		}
 	}
-	for i := range images {
-		turns <- i
-	}
-	close(turns)
-	work.Wait()
-	written := map[string]writtenLock{}
-	for i, img := range images {
-		written[img.Name] = read[i]
-	}
-	return written
+	return definition.ReadLocks(c.cfg.Dir, names)
 }
 
 // unwritten are the locks of an image and of what it is built on that changed and are not in the repository.
@@ -218,8 +197,8 @@ func (k known) lock(img factory.Image) (factory.Lock, error) {
 		return r.Lock, r.Err
 	}
 	w := k.written[img.Name]
-	if w.err == nil && !w.there {
-		w.err = noLock(img.Name)
+	if w.Err == nil && !w.There {
+		w.Err = noLock(img.Name)
 	}
-	return w.lock, w.err
+	return w.Lock, w.Err
 }

@@ -20,14 +20,14 @@ import (
 
 // thousand is what is known of a thousand images that were released an hour ago to a host and did not change, and of what is there.
 func thousand(d *desk, host string) (k known, images []factory.Image) {
-	k = known{last: map[string]factory.Release{}, written: map[string]writtenLock{}, sources: map[string]factory.Source{}}
+	k = known{last: map[string]factory.Release{}, written: map[string]definition.Written{}, sources: map[string]factory.Source{}}
 	created := d.Now().Add(-time.Hour)
 	for i := range 1000 {
 		img := factory.Image{Name: fmt.Sprintf("app-%04d", i), Kind: factory.KindBase}
 		images = append(images, img)
 		k.last[img.Name] = factory.Release{ID: "r-" + img.Name, Image: img.Name, Repository: host + "/" + img.Name, Digest: factory.DigestOf([]byte(img.Name)), Created: created,
 			Tag: factory.Tag{Date: factory.DateOf(created), Hash: "1a2b3c4d", Env: factory.Dev}}
-		k.written[img.Name] = writtenLock{there: true}
+		k.written[img.Name] = definition.Written{There: true}
 		k.sources[img.Name] = factory.Source{}
 	}
 	return k, images

@@ -81,14 +81,40 @@ const maxLock = 32 << 20
 
 // ReadLock reads an image's committed lock. It returns false when there is none; a corrupt one is a Problem with its place.
 func ReadLock(dir, image string) (factory.Lock, bool, error) {
-	if _, ok := rules["image"].ok(image); !ok {
-		return factory.Lock{}, false, problem(factory.Position{}, "", "expected %s, found %.80q", rules["image"].want, image)
-	}
+	w := ReadLocks(dir, []string{image})[image]
+	return w.Lock, w.There, w.Err
+}
+
+// Written is a lock as it lies in the repository, as ReadLock returns it.
+type Written struct {
+	Lock  factory.Lock
+	There bool
+	Err   error
+}
+
+// ReadLocks is ReadLock of many images, by name.
+func ReadLocks(dir string, images []string) map[string]Written {
 	t, err := openTree(dir)
-	if err != nil {
-		return factory.Lock{}, false, err
+	if err == nil {
+		defer t.close()
 	}
-	defer t.close()
+	read := make([]Written, len(images))
+	together(len(images), func(i int) {
+		w := &read[i]
+		if _, ok := rules["image"].ok(images[i]); !ok {
+			w.Err = problem(factory.Position{}, "", "expected %s, found %.80q", rules["image"].want, images[i])
+		} else if w.Err = err; err == nil {
+			w.Lock, w.There, w.Err = t.lock(images[i])
+		}
+	})
+	all := map[string]Written{}
+	for i, image := range images {
+		all[image] = read[i]
+	}
+	return all
+}
+
+func (t tree) lock(image string) (factory.Lock, bool, error) {
 	name := path.Join(folder, image, lockFileName)
 	b, err := t.read(name, maxLock)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -3,8 +3,12 @@ package definition
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
@@ -17,16 +21,13 @@ func Sums(dir string, images []factory.Image) map[string]factory.Digest {
 		return nil
 	}
 	defer t.close()
-	read := map[string]*summed{}
+	read := t.sums(images)
 	all := map[string]factory.Digest{}
 	for _, img := range images {
 		var lines []sumLine
 		var size int64
 		whole := true
 		for _, input := range img.Inputs {
-			if read[input] == nil {
-				read[input] = t.sum(input)
-			}
 			lines = append(lines, read[input].lines...)
 			size += read[input].size
 			whole = whole && read[input].err == nil
@@ -44,6 +45,33 @@ func Sums(dir string, images []factory.Image) map[string]factory.Digest {
 	return all
 }
 
+// sums reads every input of the images.
+func (t tree) sums(images []factory.Image) map[string]*summed {
+	read := map[string]*summed{}
+	for _, img := range images {
+		for _, input := range img.Inputs {
+			read[input] = &summed{}
+		}
+	}
+	inputs := slices.Collect(maps.Keys(read))
+	together(len(inputs), func(i int) { *read[inputs[i]] = t.sum(inputs[i]) })
+	return read
+}
+
+// together calls f with each number below n, on all cores.
+func together(n int, f func(i int)) {
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range runtime.NumCPU() {
+		work.Go(func() {
+			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+				f(i - 1)
+			}
+		})
+	}
+	work.Wait()
+}
+
 // summed is one input, without the bytes of its files.
 type summed struct {
 	lines []sumLine
@@ -54,9 +82,9 @@ type summed struct {
 // sumLine is a file as the digest of the inputs holds it.
 type sumLine struct{ name, text string }
 
-func (t tree) sum(input string) *summed {
+func (t tree) sum(input string) summed {
 	files, err := t.files(input)
-	s := &summed{err: err}
+	s := summed{err: err}
 	for _, f := range files {
 		s.lines = append(s.lines, sumLine{f.name, f.sum("")})
 		s.size += int64(len(f.data))
