@@ -72,28 +72,26 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		d.mismatch(n, path, "a mapping with "+strings.Join(keysOf(t), ", "))
 		return
 	}
-	seen := make(map[string]factory.Position, len(n.fields))
-	for _, f := range n.fields {
-		if first, twice := seen[f.key]; twice {
-			d.problems.add(f.at, "keep one of them", "key %q is there twice, first in line %d", f.key, first.Line)
+	l := layoutOf(t)
+	for at, f := range n.fields {
+		if first := slices.IndexFunc(n.fields[:at], func(e field) bool { return e.key == f.key }); first >= 0 {
+			d.problems.add(f.at, "keep one of them", "key %q is there twice, first in line %d", f.key, n.fields[first].at.Line)
 			continue
 		}
-		seen[f.key] = f.at
-		i := slices.Index(keysOf(t), f.key)
+		i := slices.Index(l.keys, f.key)
 		if i < 0 {
-			d.problems.add(f.at, nearest(f.key, keysOf(t)), "unknown key %.80q%s", f.key, within(path))
+			d.problems.add(f.at, nearest(f.key, l.keys), "unknown key %.80q%s", f.key, within(path))
 			continue
 		}
-		sf := fieldsOf(t)[i]
+		sf := &l.fields[i]
 		d.value(f.value, v.FieldByIndex(sf.Index), sf.Tag, dotted(path, f.key))
 	}
-	for i, sf := range fieldsOf(t) {
-		key := keysOf(t)[i]
-		if _, there := seen[key]; !there && sf.Tag.Get("need") == "yes" && !d.partial {
-			d.problems.add(n.at, "add "+key+": "+sf.Tag.Get("doc"), "key %q is missing%s", key, within(path))
+	for _, i := range l.needed {
+		if key := l.keys[i]; !d.partial && !slices.ContainsFunc(n.fields, func(f field) bool { return f.key == key }) {
+			d.problems.add(n.at, "add "+key+": "+l.fields[i].Tag.Get("doc"), "key %q is missing%s", key, within(path))
 		}
 	}
-	for _, i := range layoutOf(t).places {
+	for _, i := range l.places {
 		v.Field(i).Set(reflect.ValueOf(n.at))
 	}
 }
@@ -106,17 +104,29 @@ func (d *decoder) list(n *node, v reflect.Value, tag reflect.StructTag, path str
 	if len(n.items) == 0 && tag.Get("need") == "yes" {
 		d.problems.add(n.at, "", "%s: expected at least one entry", path)
 	}
-	seen := map[string]int{}
-	for _, item := range n.items {
-		e := reflect.New(v.Type().Elem()).Elem()
-		d.value(item, e, tag, path)
-		if w, ok := e.Interface().(text); ok && tag.Get("argv") == "" && w.Value != "" {
-			if line, twice := seen[w.Value]; twice {
-				d.problems.add(w.At, "keep one of them", "%s: %.80q is there twice, first in line %d", path, w.Value, line)
-			}
-			seen[w.Value] = w.At.Line
+	if len(n.items) == 0 {
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+	for i, item := range n.items {
+		d.value(item, v.Index(i), tag, path)
+	}
+	if words, ok := v.Addr().Interface().(*[]text); ok && len(*words) > 1 {
+		d.once(*words, tag, path)
+	}
+}
+
+// once tells of words that are there twice and must not be.
+func (d *decoder) once(words []text, tag reflect.StructTag, path string) {
+	seen := make(map[string]int, len(words))
+	for _, w := range words {
+		if w.Value == "" {
+			continue
 		}
-		v.Set(reflect.Append(v, e))
+		if line, twice := seen[w.Value]; twice && tag.Get("argv") == "" {
+			d.problems.add(w.At, "keep one of them", "%s: %.80q is there twice, first in line %d", path, w.Value, line)
+		}
+		seen[w.Value] = w.At.Line
 	}
 }
 
@@ -141,10 +151,14 @@ func (d *decoder) table(n *node, v reflect.Value, tag reflect.StructTag, path st
 }
 
 func (d *decoder) text(n *node, into *text, tag reflect.StructTag, path string) {
+	if n.kind == textNode && d.fine[n] {
+		into.Value, into.At = n.text, n.at
+		return
+	}
 	r := rules[tag.Get("is")]
-	want := r.want
-	choices := strings.Split(tag.Get("enum"), ",")
-	if tag.Get("enum") != "" {
+	want, enum := r.want, tag.Get("enum")
+	choices := strings.Split(enum, ",")
+	if enum != "" {
 		want = strings.Join(choices, " or ")
 	}
 	if n.kind != textNode {
@@ -156,16 +170,13 @@ func (d *decoder) text(n *node, into *text, tag reflect.StructTag, path string) 
 		return
 	}
 	into.Value, into.At = n.text, n.at
-	if d.fine[n] {
-		return
+	detail, ok := "", slices.Contains(choices, n.text)
+	if enum == "" {
+		detail, ok = r.ok(n.text)
+	} else if !ok {
+		detail = nearest(n.text, choices)
 	}
-	if tag.Get("enum") != "" {
-		if !slices.Contains(choices, n.text) {
-			d.problems.add(n.at, nearest(n.text, choices), "%s: expected %s, found %.80q", path, want, n.text)
-		}
-		return
-	}
-	if detail, ok := r.ok(n.text); !ok {
+	if !ok {
 		d.problems.add(n.at, detail, "%s: expected %s, found %.80q", path, want, n.text)
 	} else if d.fine != nil {
 		d.fine[n] = true
@@ -233,6 +244,7 @@ func bounds(tag reflect.StructTag) (least, greatest int) {
 type layout struct {
 	fields []reflect.StructField // those that have a key
 	keys   []string              // in the same order
+	needed []int                 // those of them that must be there
 	places []int                 // of the fields that say where it stands
 }
 
@@ -245,6 +257,9 @@ func layoutOf(t reflect.Type) *layout {
 	l := &layout{}
 	for _, sf := range reflect.VisibleFields(t) {
 		if key := sf.Tag.Get("yaml"); key != "" {
+			if sf.Tag.Get("need") == "yes" {
+				l.needed = append(l.needed, len(l.keys))
+			}
 			l.fields, l.keys = append(l.fields, sf), append(l.keys, key)
 		}
 		if sf.Type == positionType {

@@ -2,14 +2,19 @@ package git
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/imagefactory/imagefactory/factory"
 )
+
+// errNoHistory is why nothing is settled before the first commit.
+var errNoHistory = errors.New("no commit yet")
 
 // farthest is how many commits back Settled looks.
 const farthest = 2000
@@ -31,26 +36,30 @@ func (r Repo) Settled(ctx context.Context, asked map[string][]string) map[string
 		return nil
 	}
 	var now state
-	where := wide(union)
-	err := r.beside(ctx, union, &now, func(git scratched) error {
-		_, err := r.differ(git, &now, where, r.counted(union))
+	var entries []string
+	var past history
+	var work sync.WaitGroup
+	err := r.beside(ctx, union, &now, func(git scratched) (err error) {
+		if now.head == "" {
+			return errNoHistory
+		}
+		work.Go(func() { past = r.history(ctx, now.head) })
+		entries, err = r.differ(git, &now, wide(union), r.counted(union))
 		return err
 	})
-	if err != nil || now.head == "" {
-		return nil
-	}
-	there, err := r.run(ctx, call{args: append([]string{"ls-tree", "-r", "-z", "--name-only", now.head, "--"}, where...)})
-	if err != nil {
+	work.Wait()
+	if err != nil || past.err != nil {
 		return nil
 	}
 	waiting := map[string]bool{}
-	for _, file := range fields(there) {
+	for _, entry := range entries { // of those that have no changes, what is there now is what is in head
+		_, file, _ := strings.Cut(entry, "\t")
 		open.each(file, func(name string) { waiting[name] = true })
 	}
 	for _, file := range now.changed {
 		open.each(file, func(name string) { delete(waiting, name) })
 	}
-	return r.trace(ctx, now.head, open, waiting)
+	return past.trace(open, waiting)
 }
 
 // wide names the folders of paths instead of these where there are many in one: git compares each file with each path.
@@ -81,16 +90,27 @@ func (o owners) each(file string, f func(name string)) {
 	}
 }
 
-// trace walks back from head, up to the first merge, and gives each commit to those who waited for one that touched their files.
-func (r Repo) trace(ctx context.Context, head string, open owners, waiting map[string]bool) map[string]factory.Source {
-	out, err := r.run(ctx, call{args: []string{"-c", "log.showRoot=true", "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--relative", "--no-show-signature",
+// history is what led to head, as git tells it.
+type history struct {
+	log, remote string
+	err         error
+}
+
+// history is asked for while others ask what changed since.
+func (r Repo) history(ctx context.Context, head string) (h history) {
+	h.log, h.err = r.run(ctx, call{args: []string{"-c", "log.showRoot=true", "log", "-z", "--raw", "--no-abbrev", "--no-renames", "--relative", "--no-show-signature",
 		"--no-color", "--no-notes", "--ignore-submodules=none", "-n", strconv.Itoa(farthest), "--format=%H %P", head, "--"}})
-	if err != nil {
-		return nil
+	if h.err == nil {
+		h.remote = r.remoteURL(ctx)
 	}
+	return h
+}
+
+// trace walks back from head, up to the first merge, and gives each commit to those who waited for one that touched their files.
+func (h history) trace(open owners, waiting map[string]bool) map[string]factory.Source {
 	found := map[string]factory.Source{}
-	remote, commit := r.remoteURL(ctx), ""
-	tokens := fields(out)
+	commit := ""
+	tokens := fields(h.log)
 	for i := 0; i < len(tokens) && len(waiting) > 0; i++ {
 		token := strings.TrimLeft(tokens[i], "\n")
 		if !strings.HasPrefix(token, ":") { // a commit and its parents; what changed begins with a colon, and its path comes next
@@ -106,7 +126,7 @@ func (r Repo) trace(ctx context.Context, head string, open owners, waiting map[s
 		if i++; i < len(tokens) && len(commit) >= 8 {
 			open.each(tokens[i], func(name string) {
 				if waiting[name] {
-					found[name] = factory.Source{Commit: commit, Hash: commit[:8], Remote: remote}
+					found[name] = factory.Source{Commit: commit, Hash: commit[:8], Remote: h.remote}
 					delete(waiting, name)
 				}
 			})
