@@ -16,38 +16,86 @@ import (
 //go:embed solve.sh
 var solveScript string
 
+//go:embed plan.py
+var planScript string
+
 // apt locks images of the Debian family.
 type apt struct{ Solver }
 
-func (s apt) solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
-	fail := func(err error) (factory.Lock, factory.LockChange, error) {
-		return factory.Lock{}, factory.LockChange{}, err
-	}
+// shares is what apt reads of the archives for an image, and for which platforms; empty when that cannot be said.
+func (s apt) shares(req Request) string {
 	srcs, err := sources(req.Image, s.Archives)
 	if err != nil {
-		return fail(err)
+		return ""
 	}
-	res, err := s.Runner.Run(ctx, s.step(req.Image.Name, "lock", "solve.sh", inputs(req.Image, srcs, s.keyring(req.Image))))
+	var all strings.Builder
+	for i, src := range srcs {
+		fmt.Fprintf(&all, "%s %s\n%s", src.ID, src.entry(i, req.Image.Packages.Essential), src.stanza(s.keyring(req.Image)))
+	}
+	for _, p := range req.Image.Platforms {
+		fmt.Fprintln(&all, p)
+	}
+	return all.String()
+}
+
+// solve has apt read the archives once and decide for each image on its own.
+func (s apt) solve(ctx context.Context, reqs []Request) []Solution {
+	all := make([]Solution, len(reqs))
+	files, err := inputs(reqs, s)
 	if err != nil {
-		return fail(err)
+		return failed(all, err)
+	}
+	res, err := s.Runner.Run(ctx, s.step(reqs[0].Image.Name, "lock", "solve.sh", files))
+	if err != nil {
+		return failed(all, err)
+	}
+	for i, req := range reqs {
+		all[i].Lock, all[i].Change, all[i].Err = s.solved(ctx, req, answerTo(i, res))
+		if all[i].Err != nil {
+			all[i] = Solution{Err: all[i].Err}
+		}
+	}
+	return all
+}
+
+// answerTo is what the step said of the i-th image, as if it had been alone.
+func answerTo(i int, res factory.StepResult) factory.StepResult {
+	own := factory.StepResult{Exit: res.Exit, Stdout: res.Stdout, Stderr: res.Stderr, Output: map[string][]byte{}}
+	for name, b := range res.Output {
+		if rest, ok := strings.CutPrefix(name, imageDir(i)+"/"); ok {
+			own.Output[rest] = b
+		} else if strings.HasPrefix(name, "release/") {
+			own.Output[name] = b
+		}
+	}
+	if _, none := own.Output["exit"]; none && own.Exit == 0 {
+		own.Exit, own.Stdout, own.Stderr = exitSolution, own.Output["said"], nil
+	}
+	return own
+}
+
+// solved makes the lock of one image from what the step left.
+func (s apt) solved(ctx context.Context, req Request, res factory.StepResult) (lock factory.Lock, change factory.LockChange, err error) {
+	srcs, err := sources(req.Image, s.Archives)
+	if err != nil {
+		return lock, change, err
 	}
 	if res.Exit != 0 {
-		return fail(fault{img: req.Image, srcs: srcs, keyring: s.keyring(req.Image)}.explain(res))
+		return lock, change, fault{img: req.Image, srcs: srcs, keyring: s.keyring(req.Image)}.explain(res)
 	}
 	rels, err := releases(res.Output, srcs)
 	if err != nil {
-		return fail(err)
+		return lock, change, err
 	}
-	lock, err := assemble(req, srcs, rels, res.Output)
-	if err != nil {
-		return fail(err)
+	if lock, err = assemble(req, srcs, rels, res.Output); err != nil {
+		return lock, change, err
 	}
 	if err := forward(req, moments(srcs, rels), lock, compareVersions); err != nil {
-		return fail(err)
+		return lock, change, err
 	}
-	change := lock.Since(req.Old)
+	change = lock.Since(req.Old)
 	if err := s.nameCVEs(ctx, req, srcs, lock, &change); ctx.Err() != nil {
-		return fail(context.Cause(ctx))
+		return lock, change, context.Cause(ctx)
 	} else if err != nil {
 		s.warn(req.Image.Name, "the CVE ids of this update are incomplete: "+err.Error())
 	}

@@ -27,7 +27,18 @@ const secretDir = "/.secrets"
 // dnf locks images of the RPM families.
 type dnf struct{ Solver }
 
-func (s dnf) solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
+// shares is empty: each package that dnf chose is fetched and checked in the step that chose it, for one image.
+func (s dnf) shares(Request) string { return "" }
+
+func (s dnf) solve(ctx context.Context, reqs []Request) []Solution {
+	all := make([]Solution, len(reqs))
+	for i, req := range reqs {
+		all[i].Lock, all[i].Change, all[i].Err = s.one(ctx, req)
+	}
+	return all
+}
+
+func (s dnf) one(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
 	fail := func(err error) (factory.Lock, factory.LockChange, error) {
 		return factory.Lock{}, factory.LockChange{}, err
 	}

@@ -123,25 +123,40 @@ func archiveURL(id, raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// inputs renders what solve.sh reads, all of it checked by sources before.
-func inputs(img factory.Image, srcs []source, keyring string) map[string]factory.File {
+// inputs renders what solve.sh reads of requests that share their archives, all of it checked by sources before.
+func inputs(reqs []Request, s apt) (map[string]factory.File, error) {
 	files := map[string]factory.File{}
 	put := func(name, text string) { files[path.Join(inDir, name)] = factory.File{Data: []byte(text)} }
 	put("solve.sh", solveScript)
+	put("plan.py", planScript)
 	put("apt.conf", aptConf)
-	put("preferences", preferences(img, srcs))
-	put("want", lines(img.Packages.Include, aptItself(img.Packages)))
-	put("never", lines(img.Packages.Exclude))
-	var arches []string
-	for _, p := range img.Platforms {
-		arches = append(arches, p.Architecture)
+	for i, req := range reqs {
+		img := req.Image
+		srcs, err := sources(img, s.Archives)
+		if err != nil {
+			return nil, err
+		}
+		dir := path.Join("images", imageDir(i))
+		put(path.Join(dir, "preferences"), preferences(img, srcs))
+		put(path.Join(dir, "want"), lines(img.Packages.Include, aptItself(img.Packages)))
+		put(path.Join(dir, "never"), lines(img.Packages.Exclude))
+		if i > 0 {
+			continue
+		}
+		var arches []string
+		for _, p := range img.Platforms {
+			arches = append(arches, p.Architecture)
+		}
+		put("arches", strings.Join(arches, "\n")+"\n")
+		for i, src := range srcs {
+			put("sources/"+src.entry(i, img.Packages.Essential), src.stanza(s.keyring(img)))
+		}
 	}
-	put("arches", strings.Join(arches, "\n")+"\n")
-	for i, s := range srcs {
-		put("sources/"+s.entry(i, img.Packages.Essential), s.stanza(keyring))
-	}
-	return files
+	return files, nil
 }
+
+// imageDir is where a step has what is only the i-th image's.
+func imageDir(i int) string { return fmt.Sprintf("%03d", i) }
 
 // aptItself adds apt to what the archive calls required, as the distribution's own minimal systems do.
 func aptItself(p factory.Packages) []string {

@@ -52,16 +52,15 @@ type Request struct {
 // locked. They name archive, suite and file; there is no partial result,
 // but for CVE ids: when changelogs or updateinfo cannot be had, a warning says so.
 func (s Solver) Solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error) {
-	req, err := req.continued()
-	if err != nil {
-		return factory.Lock{}, factory.LockChange{}, err
-	}
-	return s.adapter(req.Image.Distro).solve(ctx, req)
+	one := s.SolveAll(ctx, []Request{req})[0]
+	return one.Lock, one.Change, one.Err
 }
 
 // adapter is what a package format does in its own way.
 type adapter interface {
-	solve(ctx context.Context, req Request) (factory.Lock, factory.LockChange, error)
+	// shares says what requests must have in common to be solved together; empty = this one is solved alone.
+	shares(req Request) string
+	solve(ctx context.Context, reqs []Request) []Solution
 	current(ctx context.Context, req Request) (bool, error)
 	harvest(ctx context.Context, images []LockedImage) (factory.Advisories, error)
 	// advised names the packages that advisories are about, in factory.Advisory.Source's sense, sorted.

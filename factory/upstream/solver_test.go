@@ -250,7 +250,7 @@ func TestSolveBelievesNothing(t *testing.T) {
 	uri := "'" + url + "/pool/a/aa_1_amd64.deb' aa_1_amd64.deb 10 SHA256:x\n"
 	step := func(rel []byte, uris, stanzas string) scripted {
 		return scripted{res: factory.StepResult{Output: map[string][]byte{
-			"release/archive.invalid_debian_dists_stable_InRelease": rel, "amd64.uris": []byte(uris), "amd64.packages": []byte(stanzas)}}}
+			"release/archive.invalid_debian_dists_stable_InRelease": rel, "000/amd64.uris": []byte(uris), "000/amd64.packages": []byte(stanzas)}}}
 	}
 	down := errors.New("build service is down")
 	cases := map[string]struct {
