@@ -61,8 +61,14 @@ func TestLockFromTheParents(t *testing.T) {
 	change := factory.LockChange{Image: "debian-12", Packages: []factory.PackageChange{{Name: "bash", Old: "1.0-1", New: "2.0-1", CVEs: []string{"CVE-2026-1"}}},
 		Advisories: []factory.Advisory{{Source: "bash", Vulnerability: "CVE-2026-1"}, {Source: "zlib", Vulnerability: "CVE-2026-2"}}}
 	l.put("debian-12", lockResult{Lock: parent, Change: change})
-	box := toolboxState{digest: fixture.Toolbox}
-	app := l.image(t.Context(), d.image(t, "debian-12-app"), box)
+	locked := func(name string) lockResult {
+		_, res, settled := l.told(t.Context(), d.image(t, name), toolboxState{digest: fixture.Toolbox})
+		if !settled {
+			t.Errorf("%s: a solver would be asked", name)
+		}
+		return res
+	}
+	app := locked("debian-12-app")
 	must(t, app.Err)
 	if pin, _ := parent.Pin(); *app.Lock.Parent != pin || !slices.Equal(app.Change.CVEs(), []string{"CVE-2026-1"}) || len(app.Change.Advisories) != 1 || app.Change.Other[0] != "parent debian-12" {
 		t.Errorf("%+v", app)
@@ -70,16 +76,16 @@ func TestLockFromTheParents(t *testing.T) {
 	if lock, _, err := definition.ReadLock(d.dir, "debian-12-app"); err != nil || !lock.SamePackages(parent) {
 		t.Errorf("%+v %v", lock, err)
 	}
-	bit := l.image(t.Context(), d.image(t, "debian-12-bit"), box)
+	bit := locked("debian-12-bit")
 	if must(t, bit.Err); len(bit.Lock.Platforms[0].Packages) != 1 || len(bit.Change.Packages) != 0 {
 		t.Errorf("%+v", bit)
 	}
 	edit(t, d.dir, "baseimages/debian-12-bit/image.yaml", "only: [tzdata]", "only: [tzdata, perl]")
-	if bit = l.image(t.Context(), d.image(t, "debian-12-bit"), box); !errors.Is(bit.Err, factory.ErrInvalid) || !strings.Contains(bit.Err.Error(), "only: debian-12 has no package perl") {
+	if bit = locked("debian-12-bit"); !errors.Is(bit.Err, factory.ErrInvalid) || !strings.Contains(bit.Err.Error(), "only: debian-12 has no package perl") {
 		t.Error(bit.Err)
 	}
 	l.put("debian-12-app", lockResult{Err: &factory.Problem{Kind: factory.ErrUnavailable, What: "archive debian: down"}})
-	if last := l.image(t.Context(), d.image(t, "debian-12-app-a"), box); !errors.Is(last.Err, factory.ErrUnavailable) || !strings.Contains(last.Err.Error(), "debian-12-app, which it is built on, could not be locked (mend that first: factory lock debian-12-app)") {
+	if last := locked("debian-12-app-a"); !errors.Is(last.Err, factory.ErrUnavailable) || !strings.Contains(last.Err.Error(), "debian-12-app, which it is built on, could not be locked (mend that first: factory lock debian-12-app)") {
 		t.Error(last.Err)
 	}
 	if r := l.result("nobody"); r.Err == nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -132,17 +131,4 @@ func limited(lock, of factory.Lock, img factory.Image, keep []string) (factory.L
 			Hint: "the lock.json of " + img.From + " lists what it has; include: brings others"}
 	}
 	return lock, nil
-}
-
-// solve asks the archives. That a part of its parent is current that has packages of its own too, nobody can tell without asking.
-func (l *locking) solve(ctx context.Context, s upstream.Solver, req upstream.Request) (factory.Lock, factory.LockChange, error) {
-	img := req.Image
-	if len(img.Only) == 0 {
-		return s.Solve(ctx, req)
-	}
-	parent, err := l.set.Image(img.From)
-	if err != nil {
-		return factory.Lock{}, factory.LockChange{}, err
-	}
-	return s.SolvePart(ctx, req, parent.Packages)
 }

@@ -52,17 +52,7 @@ func (l *locking) run(ctx context.Context, names []string) map[string]lockResult
 		}
 	}
 	for _, wave := range levels(l.set, names) {
-		var group sync.WaitGroup
-		for _, img := range wave {
-			switch {
-			case img.Kind == factory.KindToolbox:
-			case err != nil:
-				l.put(img.Name, lockResult{Err: err})
-			default:
-				group.Go(func() { l.put(img.Name, l.image(ctx, img, box)) })
-			}
-		}
-		group.Wait()
+		l.wave(ctx, wave, box, err)
 	}
 	return l.results
 }
@@ -155,63 +145,6 @@ func (l *locking) solveToolbox(ctx context.Context, img factory.Image, old facto
 	if l.Write && (!change.Empty() || lock.Digest != old.Digest) {
 		if err := writeLock(a.cfg.Dir, lock); err != nil {
 			return lockResult{Err: err}
-		}
-	}
-	return lockResult{Lock: lock, Change: change}
-}
-
-// image locks one image inside the toolbox.
-func (l *locking) image(ctx context.Context, img factory.Image, box toolboxState) lockResult {
-	a := l.app
-	fail := func(err error) lockResult { return lockResult{Err: fmt.Errorf("lock %s: %w", img.Name, err)} }
-	old, exists, err := definition.ReadLock(a.cfg.Dir, img.Name)
-	if err != nil {
-		return fail(err)
-	}
-	roles, err := definition.RoleDigests(a.cfg.Dir, img)
-	if err != nil {
-		return fail(err)
-	}
-	req := upstream.Request{Image: img, Definition: definition.Digest(img), Tools: tools(box.digest, img), Roles: roles}
-	if exists {
-		req.Old = &old
-	}
-	if img.From != "" {
-		parent := l.result(img.From)
-		if parent.Err != nil {
-			return lockResult{Err: behind(img, parent.Err), Derived: true}
-		}
-		req.Parent = &parent.Lock
-		if keep, ok := l.part(img); ok {
-			return l.cut(req, keep, parent)
-		}
-	}
-	s := l.solver(a.build())
-	if exists && l.current(ctx, s, req) {
-		return lockResult{Lock: old, Change: factory.LockChange{Image: img.Name}}
-	}
-	if asked, ok := l.Asked[img.Name]; ok && asked.Err == nil {
-		now := req
-		if now.Old = &asked.Lock; l.current(ctx, s, now) {
-			return l.changed(req, asked.Lock, asked.Change)
-		}
-	}
-	if _, err := a.toolbox(ctx, box.image, box.lock); err != nil {
-		return fail(err)
-	}
-	if s.Toolbox, err = a.build().Toolbox(); err != nil {
-		return fail(err)
-	}
-	a.events.Emit(factory.Event{Kind: factory.Began, Image: img.Name, Step: factory.StepResolve, Message: "asking the archives"})
-	began := a.w.Now()
-	lock, change, err := l.solve(ctx, s, req)
-	if err != nil {
-		return fail(err)
-	}
-	a.events.Emit(factory.Event{Kind: factory.Finished, Image: img.Name, Step: factory.StepResolve, Seconds: a.w.Now().Sub(began).Seconds()})
-	if l.Write && !change.Empty() {
-		if err := writeLock(a.cfg.Dir, lock); err != nil {
-			return fail(err)
 		}
 	}
 	return lockResult{Lock: lock, Change: change}

@@ -3,8 +3,9 @@
 usage: plan.py IMAGES WORK OUT ARCH N...   (IMAGES/N/preferences, WORK/N.want -> OUT/N/ARCH.uris)
 
 apt-get spends most of its time on what it would print. Here packages are read once for all images, and each is decided in a process of its
-own. Nothing is written for an image where more than marking is to be done: a package that is not there, something broken, something that
-was marked and turned out not to be needed. It is apt-get's then, as all images are where there is no library.
+own. Nothing is written for an image where more than marking is to be done (a package that is not there, something broken, something that
+was marked and turned out not to be needed), or where it matters in which order it is done. It is apt-get's then, as all images are where
+there is no library.
 """
 import os
 import sys
@@ -32,11 +33,11 @@ def marked(cache, names):
     with apt_pkg.ActionGroup(state):
         for p in asked:
             state.mark_install(p, False)
-        for p in sorted(asked, key=lambda p: p.id):
+        for p in asked:
             if state.is_inst_broken(p):
                 state.mark_install(p, True)
     chosen = [p for p in cache.packages if state.marked_install(p)]
-    whole = len(chosen) == state.inst_count and not (state.broken_count or state.del_count or state.policy_broken_count)
+    whole = len(chosen) == state.inst_count and not (state.broken_count or state.del_count)
     return state if whole and not any(state.is_garbage(p) for p in chosen) else False
 
 
@@ -49,10 +50,24 @@ def decide(cache, names, target):
     sources.read_main_list()
     if not apt_pkg.PackageManager(state).get_archives(fetcher, sources, apt_pkg.PackageRecords(cache)) or len(fetcher.items) != state.inst_count:
         return
-    with open(target + ".new", "w", encoding="utf-8") as f:
-        for item in fetcher.items:
-            f.write(f"'{item.desc_uri}' {os.path.basename(item.destfile)} {item.filesize}\n")
-    os.rename(target + ".new", target)
+    with open(target, "w", encoding="utf-8") as f:
+        f.writelines(sorted(f"'{i.desc_uri}' {os.path.basename(i.destfile)} {i.filesize}\n" for i in fetcher.items))
+
+
+def together(cache, wanted, work, target):
+    """Decide for each N of wanted, forwards and backwards, and keep what came out twice."""
+    jobs = []
+    for n, names in wanted.items():
+        jobs.append(lambda n=n, names=names: decide(cache, names, f"{work}/{n}.forwards"))
+        jobs.append(lambda n=n, names=names: decide(cache, names[::-1], f"{work}/{n}.backwards"))
+    apart(jobs, os.cpu_count())
+    for n in wanted:
+        found = [f"{work}/{n}.{way}" for way in ("forwards", "backwards")]
+        if all(map(os.path.exists, found)) and read(found[0]) == read(found[1]):
+            with open(target(n), "w", encoding="utf-8") as f:
+                f.write(read(found[0]))
+        for name in filter(os.path.exists, found):
+            os.remove(name)
 
 
 def apart(jobs, width):
@@ -79,12 +94,12 @@ def main(images, work, out, arch, *numbers):
         if not os.path.exists(f"{out}/{n}/exit"):
             alike.setdefault(read(f"{images}/{n}/preferences"), []).append(n)
 
-    def together(members):
+    def pinned(members):
         apt_pkg.config.set("Dir::Etc::preferences", f"{images}/{members[0]}/preferences")
-        cache = apt_pkg.Cache(None)
-        apart([lambda n=n: decide(cache, read(f"{work}/{n}.want").split(), f"{out}/{n}/{arch}.uris") for n in members], os.cpu_count())
+        wanted = {n: read(f"{work}/{n}.want").split() for n in members}
+        together(apt_pkg.Cache(None), wanted, work, lambda n: f"{out}/{n}/{arch}.uris")
 
-    apart([lambda m=m: together(m) for m in alike.values()], 1)
+    apart([lambda m=m: pinned(m) for m in alike.values()], 1)
 
 
 main(*sys.argv[1:])

@@ -71,7 +71,10 @@ while read -r arch; do
 	# shellcheck disable=SC2086
 	/usr/bin/python3 -s "$in/plan.py" "$in/images" "$work" "$out" "$arch" $images || :
 	for i in $images; do
-		[ -e "$out/$i/exit" ] || [ -e "$out/$i/$arch.uris" ] || decide "$i" "$arch"
+		[ -e "$out/$i/exit" ] || [ -e "$out/$i/$arch.uris" ] || {
+			echo "$i $arch: asking apt-get"
+			decide "$i" "$arch"
+		}
 	done
 
 	# The lists are large, so they are read once: then each image gets its own stanzas.
