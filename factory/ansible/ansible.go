@@ -8,6 +8,7 @@ package ansible
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,14 @@ const (
 	outputDir = "/.out"
 	python    = playDir + "/bin/python3"
 	results   = "outcomes.json"
+	// plugins are ours, not the play's: they change how fast it runs, not what it does.
+	plugins = playDir + "/bin/action"
 )
+
+// inProcess is Ansible's action plugin for the module cis_controls.
+//
+//go:embed plugins/cis_controls.py
+var inProcess []byte
 
 // Runner runs a step in a root filesystem.
 type Runner interface {
@@ -114,6 +122,8 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 	vars["hardening_level"] = img.Hardening.Level
 	vars["hardening_exempt"] = leftAlone(exempt, p.absent)
 	vars["ansible_python_interpreter"] = python
+	// Read once, here; the roles' own default would have Ansible parse the file again in every task.
+	vars["hardening_catalogue"] = map[string]any{"controls": p.catalogue.Controls}
 	data, err := json.MarshalIndent(vars, "", " ")
 	if err != nil {
 		return factory.Step{}, &factory.Problem{Kind: factory.ErrInvalid, What: "hardening.vars", Where: img.Where, Cause: err}
@@ -122,6 +132,8 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 	// Modules are started by this name, in the target: through the toolbox's loader, so that nothing of the target is used.
 	p.files[python] = factory.File{Mode: 0o755,
 		Data: []byte("#!/bin/sh\nexec " + strings.Join(factory.ToolboxPython(), " ") + " \"$@\"\n")}
+
+	p.files[plugins+"/cis_controls.py"] = factory.File{Data: inProcess}
 
 	args := []string{factory.ToolboxMount + "/usr/bin/ansible-playbook", "-i", "localhost,", "-c", "local",
 		"-e", "@" + playDir + "/vars.json"}
@@ -149,7 +161,7 @@ func environment() []string {
 		"PYTHONDONTWRITEBYTECODE=1", "CRYPTOGRAPHY_OPENSSL_NO_LEGACY=1",
 		"ANSIBLE_CONFIG=" + playDir + "/ansible.cfg",
 		"ANSIBLE_HOME=" + tmp, "ANSIBLE_LOCAL_TEMP=" + tmp + "/local", "ANSIBLE_REMOTE_TEMP=" + tmp + "/remote",
-		"ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_DEPRECATION_WARNINGS=0",
+		"ANSIBLE_ACTION_PLUGINS=" + plugins, "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_DEPRECATION_WARNINGS=0",
 		"FACTORY_OUTCOMES=" + outputDir + "/" + results,
 	}
 }

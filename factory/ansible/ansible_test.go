@@ -167,6 +167,10 @@ func TestStep(t *testing.T) {
 			t.Errorf("/.play/%s is not the repository's (%v)", name, err)
 		}
 	}
+	if plugin := string(step.Files["/.play/bin/action/cis_controls.py"].Data); !slices.Contains(step.Env, "ANSIBLE_ACTION_PLUGINS=/.play/bin/action") ||
+		!strings.Contains(plugin, "class ActionModule") {
+		t.Errorf("the module has a process of its own for every task: %q in %q", plugin, step.Env)
+	}
 	wrapper := step.Files["/.play/bin/python3"]
 	if wrapper.Mode != 0o755 || !strings.HasSuffix(string(wrapper.Data), "/.toolbox/usr/bin/python3.13 -s \"$@\"\n") {
 		t.Errorf("interpreter: %o %s", wrapper.Mode, wrapper.Data)
@@ -179,6 +183,25 @@ func TestStep(t *testing.T) {
 		"hardening_level": 2.0, "cis_debian_password_length": 16.0, "ansible_python_interpreter": "/.play/bin/python3"} {
 		if vars[key] != want {
 			t.Errorf("%s is %v, want %v", key, vars[key], want)
+		}
+	}
+	catalogue, listed := readCatalogue(t), vars["hardening_catalogue"].(map[string]any)["controls"].([]any)
+	if len(listed) != len(catalogue.Controls) {
+		t.Errorf("%d controls in the play's catalogue, %d in the profile", len(listed), len(catalogue.Controls))
+	}
+	for i, c := range catalogue.Controls {
+		b, err := json.Marshal(listed[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := struct {
+			ID, Title       string
+			Level           int
+			Scope, Releases []string
+		}{}
+		if err := json.Unmarshal(b, &got); err != nil || got.ID != c.ID || got.Title != c.Title || got.Level != c.Level ||
+			!slices.Equal(got.Scope, c.Scope) || !slices.Equal(got.Releases, c.Releases) {
+			t.Errorf("the play reads %s as %s (%v)", c.ID, b, err)
 		}
 	}
 	if list, ok := vars["hardening_exempt"].([]any); !ok || len(list) != 0 {
@@ -233,7 +256,13 @@ func TestExemptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if asked := strings.Contains(string(runner.steps[0].Files["/.play/vars.json"].Data), "5.4.3.2"); asked != c.holds {
+			var vars struct {
+				Exempt []string `json:"hardening_exempt"`
+			}
+			if err := json.Unmarshal(runner.steps[0].Files["/.play/vars.json"].Data, &vars); err != nil {
+				t.Fatal(err)
+			}
+			if asked := slices.Contains(vars.Exempt, "5.4.3.2"); asked != c.holds {
 				t.Errorf("the play was told of the exemption: %v", asked)
 			}
 			i := slices.IndexFunc(got.Controls, func(o factory.ControlOutcome) bool { return o.Control == "5.4.3.2" })

@@ -73,7 +73,7 @@ func TestOnlyWhatTheProfileNeedsIsTaken(t *testing.T) {
 		names = append(names, strings.TrimPrefix(name, "/.play/"))
 	}
 	slices.Sort(names)
-	want := []string{"ansible.cfg", "bin/python3", "callback_plugins/x.py", "profiles/p.yaml", "roles/r/defaults/main.yml",
+	want := []string{"ansible.cfg", "bin/action/cis_controls.py", "bin/python3", "callback_plugins/x.py", "profiles/p.yaml", "roles/r/defaults/main.yml",
 		"roles/r/files/with a space.conf", "site.yml", "vars.json"}
 	if !slices.Equal(names, want) {
 		t.Errorf("files %q", names)

@@ -31,9 +31,13 @@ type catalogue struct {
 	Controls []control `yaml:"controls"`
 }
 
+// control is one entry, with what the module cis_controls reads of it.
 type control struct {
-	ID    string `yaml:"id"`
-	Title string `yaml:"title"`
+	ID       string   `yaml:"id" json:"id"`
+	Title    string   `yaml:"title" json:"title"`
+	Level    int      `yaml:"level" json:"level"`
+	Scope    []string `yaml:"scope" json:"scope"`
+	Releases []string `yaml:"releases" json:"releases,omitempty"`
 }
 
 // find returns the control with an id, nil when the catalogue has none.
