@@ -14,11 +14,15 @@ import json
 import ansible.module_utils
 import ansible.modules
 from ansible import constants
-from ansible.module_utils._internal._ansiballz import _loader
-from ansible.module_utils.common.json import Direction, get_module_encoder
 from ansible.plugins.action import normal
 from ansible.plugins.loader import module_loader, module_utils_loader
 from ansible.vars.clean import remove_internal_keys
+
+try:
+    from ansible.module_utils._internal._ansiballz import _loader
+    from ansible.module_utils.common.json import Direction, get_module_encoder
+except ImportError:
+    _loader = None  # another Ansible, with other insides: the module is sent, as ever
 
 MODULE = "ansible.modules.cis_controls"
 PROFILE = "legacy"
@@ -35,7 +39,7 @@ constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01
 class ActionModule(normal.ActionModule):
     def run(self, tmp=None, task_vars=None):
         task, connection = self._task, self._connection
-        elsewhere = connection.transport != "local" or connection.become or task.delegate_to
+        elsewhere = _loader is None or connection.transport != "local" or connection.become or task.delegate_to
         if elsewhere or task.async_val or any(task.environment):
             return super().run(tmp, task_vars)
         args = dict(task.args)
