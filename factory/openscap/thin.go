@@ -157,8 +157,8 @@ func (p *piece) selected() map[string]bool {
 	return out
 }
 
-// wanted are the profiles and rules that an evaluation of these profiles, or of these rules in them, reads. With no rules all that
-// the profiles select.
+// wanted are the profiles that evaluations of these profiles read, with those that they build on, and the rules: these and what they
+// demand, and with all whatever the profiles select.
 func (st *stream) wanted(profiles, rules []string, all bool) (keptProfiles, keptRules map[string]bool) {
 	keptProfiles, keptRules = map[string]bool{}, map[string]bool{}
 	for todo := slices.Clone(profiles); len(todo) > 0; {
