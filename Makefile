@@ -17,8 +17,8 @@ TOOLS   := tests/tools
 PROGRAMS := runc mmdebstrap apt-get gpgv git xz zstd
 PACKAGES := runc mmdebstrap apt gpgv git xz-utils zstd ca-certificates
 # What the tests need beyond that.
-TEST_PROGRAMS := ansible-lint gpg python3 ip /usr/lib/postgresql/15/bin/postgres createrepo_c dnf rpmkeys busybox db5.3_dump
-TEST_PACKAGES := ansible-lint gnupg python3 iproute2 postgresql apt-utils createrepo-c dnf rpm busybox-static db5.3-util
+TEST_PROGRAMS := ansible-lint gpg python3 ip /usr/lib/postgresql/15/bin/postgres createrepo_c dnf rpmkeys busybox db5.3_dump /usr/lib/python3/dist-packages/apt/__init__.py
+TEST_PACKAGES := ansible-lint gnupg python3 iproute2 postgresql apt-utils createrepo-c dnf rpm busybox-static db5.3-util python3-apt
 
 .PHONY: help
 help: ## list these targets
@@ -53,7 +53,7 @@ deps: ## install the Debian packages that the factory runs on, where they are mi
 
 .PHONY: test-deps
 test-deps: deps ## install the Debian packages that only the tests need (as root)
-	@missing=; for p in $(TEST_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	@missing=; for p in $(TEST_PROGRAMS); do test -e $$p || command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	if test -n "$$missing"; then \
 		echo "installing what provides:$$missing"; \
 		test "$$(id -u)" = 0 || { echo "not root: run  apt-get install $(TEST_PACKAGES)"; exit 2; }; \
