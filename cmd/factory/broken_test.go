@@ -26,7 +26,7 @@ func TestBrokenDefinitionsEach(t *testing.T) {
 	edit(t, d.dir, filepath.Join("baseimages", "debian-13", "image.yaml"), "endOfLife:", "endOfLive:")
 	d.run(t, "nightly")
 	for _, want := range []string{`(?m)^debian-12 +failed +baseimages/debian-12/image\.yaml:.*`, `(?m)^debian-13 +failed +baseimages/debian-13/image\.yaml:.*`} {
-		if !regexp.MustCompile(want).Match(d.stdout.Bytes()) {
+		if !regexp.MustCompile(want).MatchString(d.stdout.String()) {
 			t.Errorf("%s is not in\n%s%s", want, &d.stdout, &d.stderr)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -47,7 +46,7 @@ type desk struct {
 	dir, archive   string
 	registry       string // host, with the releases
 	env            map[string]string
-	stdout, stderr bytes.Buffer
+	stdout, stderr factorytest.Output
 }
 
 func newDesk(t *testing.T) *desk {

@@ -123,7 +123,7 @@ func (f *family) app(t *testing.T, on factory.Release, age time.Duration, own ..
 // told is what a rebase says with --json.
 func (f *family) told(t *testing.T) (rows []rebased) {
 	t.Helper()
-	must(t, json.Unmarshal(f.stdout.Bytes(), &rows))
+	must(t, json.Unmarshal([]byte(f.stdout.String()), &rows))
 	return rows
 }
 

@@ -5,6 +5,7 @@
 package factorytest
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,33 @@ func (c *Clock) Move(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.moved += d
+}
+
+// Output is a bytes.Buffer that may be written while it is read, as the terminal of two commands is. The zero value is empty.
+type Output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write appends p. It never fails.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// String returns what was written since the last Reset.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Reset forgets what was written.
+func (o *Output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.b.Reset()
 }
 
 // Recorder keeps the events that it receives. The zero value is ready. It is safe for concurrent use.

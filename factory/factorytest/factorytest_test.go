@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,28 @@ func TestClock(t *testing.T) {
 	after := c.Now()
 	if got := after.Sub(before); got != time.Hour || c.Now() != after {
 		t.Errorf("moved %v", got)
+	}
+}
+
+// It loses nothing of what several write at a time, while one reads.
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	var o factorytest.Output
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 100 {
+				_, _ = o.Write([]byte("x"))
+				_ = o.String()
+			}
+		})
+	}
+	all.Wait()
+	if got := len(o.String()); got != 400 {
+		t.Errorf("%d bytes", got)
+	}
+	if o.Reset(); o.String() != "" {
+		t.Errorf("after a reset: %q", &o)
 	}
 }
 

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/imagefactory/imagefactory/factory"
+	"github.com/imagefactory/imagefactory/factory/factorytest"
 )
 
 func TestServerIsDurable(t *testing.T) {
@@ -161,21 +161,9 @@ func TestOnlyThisMachineWrites(t *testing.T) {
 	}
 }
 
-// lockedBuffer may be written by a server while a test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 // Not parallel: the log of distribution is global.
 func TestServerLogsToSlogOnly(t *testing.T) {
-	var log lockedBuffer
+	var log factorytest.Output
 	s := &Server{Dir: t.TempDir(), Addr: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	run, err := s.Start(t.Context())
 	must(t, err)
@@ -183,8 +171,8 @@ func TestServerLogsToSlogOnly(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, run.Close())
-	if !strings.Contains(log.b.String(), "manifest unknown") || !strings.Contains(log.b.String(), "/v2/base/x/manifests/none") || strings.Contains(log.b.String(), "level=INFO") {
-		t.Errorf("log:\n%s", log.b.String())
+	if !strings.Contains(log.String(), "manifest unknown") || !strings.Contains(log.String(), "/v2/base/x/manifests/none") || strings.Contains(log.String(), "level=INFO") {
+		t.Errorf("log:\n%s", log.String())
 	}
 }
 
