@@ -101,7 +101,7 @@ func bench(ctx context.Context, base string, rounds int, only string) (met bool,
 		}
 		rows = append(rows, more...)
 	}
-	fmt.Printf("%d cores, %s, load %.1f before and %.1f after\n", runtime.NumCPU(), runtime.Version(), before, load())
+	fmt.Printf("%s, %d cores, %s, load %.1f before and %.1f after\n", b.version, runtime.NumCPU(), runtime.Version(), before, load())
 	if before > float64(runtime.NumCPU()) {
 		fmt.Println("the machine was busy before this began: measure again when it is quiet")
 	}

@@ -22,6 +22,7 @@ import (
 // workbench is a factory apart: its own copy of the definitions, its own state.
 type workbench struct {
 	checkout string
+	version  string // of the program that is measured, as it says itself
 	work     string // removed at the end
 	both     string // repository with every image
 	one      string // repository with the subject only
@@ -57,7 +58,7 @@ func prepare(ctx context.Context, base string, rounds int) (*workbench, error) {
 	}
 	say("working in %s", b.work)
 	b.both, b.one, b.state = filepath.Join(b.work, "both"), filepath.Join(b.work, "one"), filepath.Join(b.work, ".factory-bench")
-	err = errors.Join(b.copyRepository(), b.takeToolbox(), b.freePort(), b.readArchives(ctx), b.buildDirect(ctx))
+	err = errors.Join(b.copyRepository(), b.takeToolbox(), b.freePort(), b.readVersion(ctx), b.readArchives(ctx), b.buildDirect(ctx))
 	if err != nil {
 		_ = os.RemoveAll(b.work)
 		return nil, err
@@ -143,6 +144,23 @@ func (b *workbench) freePort() error {
 	}
 	b.address = l.Addr().String()
 	return l.Close()
+}
+
+// readVersion asks the factory which one it is, and says so when the checkout is another: figures are of a program, not of a checkout.
+func (b *workbench) readVersion(ctx context.Context) error {
+	ask := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		_, err := (proc.Command{Args: args, Dir: b.checkout, Stdout: &out}).Run(ctx)
+		return strings.TrimSpace(out.String()), err
+	}
+	var err error
+	if b.version, err = ask(filepath.Join("bin", "factory"), "--version"); err != nil {
+		return err
+	}
+	if here, err := ask("git", "describe", "--always", "--dirty"); err == nil && !strings.HasSuffix(b.version, " "+here) {
+		say("bin/factory is %q and the checkout %q: make build, unless that is meant", b.version, here)
+	}
+	return nil
 }
 
 // readArchives asks the factory where the checkout gets its packages.
