@@ -73,9 +73,14 @@ func (dir blobs) index(layout string, manifests []v1.Descriptor, notes map[strin
 	if err != nil {
 		return "", err
 	}
+	return factory.Digest(d.Digest.String()), enter(layout, d)
+}
+
+// enter makes a layout's own entry, without which nobody finds the image in it.
+func enter(layout string, d v1.Descriptor) error {
 	b, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{d}})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return factory.Digest(d.Digest.String()), diskProblem(os.WriteFile(filepath.Join(layout, "index.json"), b, 0o644))
+	return diskProblem(os.WriteFile(filepath.Join(layout, "index.json"), b, 0o644))
 }

@@ -156,7 +156,7 @@ func Rebase(dir string, index *factory.Manifest, swaps []Swap, notes map[string]
 			return a, &factory.Problem{Kind: factory.ErrInvalid, What: "an image without an index has one platform"}
 		}
 		a.Digest = a.Platforms[0].Digest
-		return a, nil
+		return a, enter(dir, manifests[0])
 	}
 	old, err := v1.ParseIndexManifest(bytes.NewReader(index.Body))
 	if err != nil {

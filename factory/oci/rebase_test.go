@@ -14,6 +14,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 
@@ -181,6 +182,12 @@ func TestRebaseSingle(t *testing.T) {
 	a, err := Rebase(dir, nil, []Swap{{Image: image, Old: old, New: is, Config: merged(t, `{}`)}}, nil)
 	if err != nil || a.Digest != a.Platforms[0].Digest || len(a.Platforms[0].Layers) != 2 {
 		t.Fatalf("%+v, %v", a, err)
+	}
+	// A scanner finds the image as in any layout.
+	if l, err := layout.ImageIndexFromPath(dir); err != nil {
+		t.Error(err)
+	} else if m, err := l.IndexManifest(); err != nil || len(m.Manifests) != 1 || m.Manifests[0].Digest.String() != string(a.Digest) {
+		t.Errorf("%+v, %v", m, err)
 	}
 	var m v1.Manifest
 	blobOf(t, dir, a.Digest, &m)
