@@ -15,6 +15,13 @@ var about = []struct{ profile, control, pkg, reason string }{
 	{"cis_debian", "5.4.3.2", "bash", "no shell of the image could read it: it has no bash"},
 }
 
+// cutOut reports whether an image is cut out of another one, or is built on one that is: then it has no dpkg, and may have no shell.
+func cutOut(img factory.Image, lock factory.Lock) bool {
+	return len(img.Only) > 0 || img.From != "" && img.Distro.Format() == factory.Deb && !slices.ContainsFunc(lock.Platforms, func(lp factory.LockedPlatform) bool {
+		return slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == "dpkg" })
+	})
+}
+
 // absent returns the controls of a profile that can have no effect in what is cut out of an image, and why.
 func absent(c catalogue, img factory.Image, lock factory.Lock) map[string]string {
 	why := map[string]string{}
@@ -22,7 +29,7 @@ func absent(c catalogue, img factory.Image, lock factory.Lock) map[string]string
 		has := slices.ContainsFunc(lock.Platforms, func(lp factory.LockedPlatform) bool {
 			return slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == a.pkg })
 		})
-		if len(img.Only) == 0 || has || a.profile != c.Profile {
+		if !cutOut(img, lock) || has || a.profile != c.Profile {
 			continue
 		}
 		for _, k := range c.Controls {

@@ -28,6 +28,16 @@ func TestAbsent(t *testing.T) {
 		t.Errorf("%d controls of a whole image, or of another profile", got)
 	}
 
+	// What is built on a part is one, too; what has dpkg is whole.
+	child := factory.Image{From: "part", Distro: factory.Distro{Family: "debian"}}
+	if !cutOut(child, lock) || len(absent(c, child, lock)) != 2 {
+		t.Error("a child of a part counts as whole")
+	}
+	lock.Platforms[0].Packages = append(lock.Platforms[0].Packages, factory.Package{Name: "dpkg"})
+	if cutOut(child, lock) || len(absent(c, child, lock)) != 0 {
+		t.Error("a child of a whole image counts as a part")
+	}
+
 	until := factory.DateOf(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
 	exempt := map[string]exemption{"5.3.1.1": {Exemption: factory.Exemption{Control: "5.3.1.1", Reason: "a person says so", Until: until}}}
 	if got := leftAlone(exempt, why); !slices.Equal(got, []string{"5.3.1.1", "5.3.2.1", "5.4.3.2"}) {

@@ -68,7 +68,7 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)
 	}
 	exempt := h.exemptions(img)
-	play.absent = absent(play.catalogue, img, b.Lock)
+	play.absent, play.cut = absent(play.catalogue, img, b.Lock), cutOut(img, b.Lock)
 	step, err := h.step(img, play, wanted, exempt)
 	if err != nil {
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)
@@ -144,7 +144,7 @@ func (h Hardener) step(img factory.Image, p play, vars map[string]any, exempt ma
 		Args:    factory.ToolboxPython(append(args, path.Join(playDir, p.catalogue.Playbook))...),
 		Env:     environment(),
 		Toolbox: true,
-		Shell:   len(img.Only) > 0, // what is cut out of an image may have none
+		Shell:   p.cut, // what is cut out of an image may have none
 		Tmpfs:   []string{"/tmp", "/run"},
 		Output:  outputDir,
 	}, nil

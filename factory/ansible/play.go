@@ -55,6 +55,7 @@ type play struct {
 	files     map[string]factory.File // by absolute path in the step
 	vars      map[string]bool         // names of the role variables that can be set
 	absent    map[string]string       // controls that can have no effect in the image, and why
+	cut       bool                    // the image may have no shell
 }
 
 // readPlay collects the profile's catalogue, its playbook and its roles out of a job's inputs, and nothing else.

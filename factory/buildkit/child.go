@@ -213,11 +213,16 @@ func missing(b batch, parents []factory.Package) (more []factory.Package, err er
 	return more, nil
 }
 
+// has reports whether a package is in the child's lock.
+func (k *child) has(name string) bool {
+	return slices.ContainsFunc(k.packages, func(p factory.Package) bool { return p.Name == name })
+}
+
 // extend installs the packages that the parent does not have, and makes its accounts: dpkg inside the target, rpm from the toolbox.
 func (k *child) extend(c *Client) (llb.State, error) {
 	img := k.Job.Image
-	if len(k.more) == 0 && len(img.Users) == 0 {
-		return k.base, nil
+	if len(k.more) == 0 && (len(img.Users) == 0 || img.Distro.Format() == factory.Deb && !k.has("dpkg")) {
+		return k.base, nil // on a part of an image, which has nothing that makes accounts, all of them are the parent's: the definition holds it to that
 	}
 	if m := makers[img.Distro.Format()]; img.Distro.Format() == factory.RPM {
 		b := k.batch

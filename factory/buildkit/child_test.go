@@ -170,6 +170,15 @@ func TestChildWithoutPackages(t *testing.T) {
 	if run := execs(all); err != nil || len(run) != 1 || !slices.Contains(run[0].Meta.Args, "/.factory/cut.py") {
 		t.Errorf("%v %v", run, err)
 	}
+	// What is built on a part has its accounts from it, and nothing that could make any.
+	w = newWorld(t)
+	w.parent.Platforms[0].Packages = []factory.Package{pkg("base-files", "12")}
+	w.locked.Lock = lockOf("python", pkg("base-files", "12"))
+	w.locked.Job.Image.Users, w.locked.Job.Image.Files = []factory.User{{Name: "nonroot", UID: 65532, GID: 65532}}, nil
+	w.ready(t)
+	if all, _, err := w.describe(t); err != nil || len(execs(all)) != 0 {
+		t.Errorf("on a part: %v %v", execs(all), err)
+	}
 }
 
 func TestChildIsNotDescribed(t *testing.T) {

@@ -179,6 +179,11 @@ func (l *loader) checkFitting(f imageFile, parent *read) {
 			l.problems.add(p.At, "put it where the part is defined, or bring files", "packages.include: %s has only a part of its parent, and not what a package needs", f.From.Value)
 		}
 	}
+	for _, u := range f.Users {
+		if parent.part && !slices.ContainsFunc(parent.image.Users, func(o factory.User) bool { return o.Name == u.Name.Value }) {
+			l.problems.add(u.Name.At, "put it where the part is defined", "users: %s has only a part of its parent, and nothing that makes accounts", f.From.Value)
+		}
+	}
 	for _, p := range f.Platforms {
 		if platform, err := factory.ParsePlatform(p.Value); err == nil && !slices.Contains(parent.image.Platforms, platform) {
 			l.problems.add(p.At, "add it there first", "platforms: %s is not made for %s", f.From.Value, p.Value)

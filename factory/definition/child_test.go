@@ -213,6 +213,7 @@ func TestRefuseChild(t *testing.T) {
 		{"setuid", childYAML, `mode: "0755"`, `mode: "4755"`, `files.mode: expected permissions as four octal digits`},
 		{"owner by name", childYAML, `owner: "1000"`, `owner: app`, `files.owner: expected a numeric user`},
 		{"packages on a part", "baseimages/grandchild/image.yaml", "from: child\nsummary: A grandchild\ndockerfile: Dockerfile\n", "from: part\nsummary: A grandchild\ndockerfile: Dockerfile\npackages: {include: [curl]}\n", `grandchild/image.yaml:4:22: packages.include: part has only a part of its parent`},
+		{"account on a part", "baseimages/grandchild/image.yaml", "from: child\nsummary: A grandchild\ndockerfile: Dockerfile\n", "from: part\nsummary: A grandchild\ndockerfile: Dockerfile\nusers: [{name: web, uid: 2000, gid: 2000, home: /home/web, shell: /usr/sbin/nologin}]\n", `grandchild/image.yaml:4:16: users: part has only a part of its parent`},
 		{"shared parent", sharedYAML, "image:\n", "image:\n  from: small\n", `shared/debian.yaml:2:3: from: a shared file cannot say it (write it in the image's own image.yaml)`},
 		{"mistake in the parent", imageYAML, "level: 1", "level: 3", `small/image.yaml:19:10: hardening.level`},
 		{"command twice", childTests, "files:\n", "  - {name: prints its release, run: [ls]}\nfiles:\n", `child/tests.yaml:3:12: commands: "prints its release" is there twice`},
