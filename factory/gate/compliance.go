@@ -129,15 +129,23 @@ func (c *decider) checkFloor(f factory.Floor, e factory.Evaluation) {
 	if few := score.Applicable() < f.MinApplicable; few {
 		r.Blocks = true
 		r.Text += fmt.Sprintf("; only %d apply and at least %d must, so the evaluation proves too little", score.Applicable(), f.MinApplicable)
-		r.Hint = "look at what was evaluated: factory compliance REF --html FILE"
+		r.Hint = "look at what was evaluated: factory compliance REF --html FILE; for an image to which so little applies, a floor of its own in baseimages/policy.yaml"
 	}
 	if failing > f.MaxFail {
 		r.Blocks = true
 		r.Text += fmt.Sprintf("; %d failing or undecided and at most %d allowed: %s", failing, f.MaxFail, some(failingRules(e)))
-		r.Hint = "harden it (factory hardening lint shows what no task addresses), or accept a rule for a time in " + c.waiversFile(factory.Waiver{})
+		r.Hint = joined(r.Hint, "harden it (factory hardening lint shows what no task addresses), or accept a rule for a time in "+c.waiversFile(factory.Waiver{}))
 	}
 	c.add(r)
 	c.waivedRules(e, max(f.MaxFail-failing, 0))
+}
+
+// joined is what two hints say, when there are two.
+func joined(first, second string) string {
+	if first == "" {
+		return second
+	}
+	return first + "; and " + second
 }
 
 func failingRules(e factory.Evaluation) (names []string) {
