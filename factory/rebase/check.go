@@ -166,6 +166,8 @@ func Layers(p factory.Platform, image, base []factory.Digest) factory.RebaseChec
 	switch {
 	case len(base) == 0:
 		c.Text = "the old base has no layers"
+	case shared == 0:
+		c.Text = fmt.Sprintf("none of the old base's %s is in it: it was not built on that release, is only a part of it (only:), or was squashed", count(len(base), "layer"))
 	case shared < len(base):
 		c.Text = fmt.Sprintf("only %d of the old base's %s are the image's lowest: it was not built on that release, or its layers were changed or squashed", shared, count(len(base), "layer"))
 	case len(image) == len(base):
