@@ -28,7 +28,7 @@ func newTriggersList(mk maker) *cobra.Command {
 	var q store.TriggerQuery
 	var state string
 	c := &cobra.Command{Use: "list", Short: "what waits, was delivered, is dead or was superseded, and why", Args: cobra.NoArgs,
-		Long:    "list shows triggers, newest first, with what the server said last, or why a trigger waits.\n\n" + exitHelp,
+		Long:    "list shows triggers, newest first, with what the server said last, or why a trigger waits. --state is the triggers' here: the folder\nof the factory's own state is said by FACTORY_STATE or factory.yaml.\n\n" + exitHelp,
 		Example: "  factory triggers list --state dead\n  factory triggers list --state waiting --json"}
 	c.Flags().StringVar(&state, "state", "", "only these: waiting, delivered, dead or superseded")
 	c.Flags().StringVar(&q.Dependent, "dependent", "", "only this dependent's")
@@ -36,7 +36,7 @@ func newTriggersList(mk maker) *cobra.Command {
 	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
 		q.State = factory.TriggerState(state)
 		if states := []factory.TriggerState{"", factory.TriggerWaiting, factory.TriggerDelivered, factory.TriggerDead, factory.TriggerObsolete}; !slices.Contains(states, q.State) {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--state %.20q", state), Hint: "waiting, delivered, dead or superseded"}
+			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--state %.60q: no state of triggers", state), Hint: "waiting, delivered, dead or superseded; the folder with the factory's state is FACTORY_STATE here"}
 		}
 		db, err := c.store(ctx)
 		if err != nil {
