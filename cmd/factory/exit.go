@@ -33,7 +33,7 @@ const exitHelp = `Exit codes:
 130  interrupted`
 
 // errPartial marks a night in which some images failed and others did not.
-var errPartial = errors.New("some images failed")
+var errPartial = errors.New("some images failed, are held back or could not be looked at")
 
 // exitCode maps an error to the contract. The order matters: an unverified thing that is also in conflict is unverified.
 func exitCode(err error) int {
