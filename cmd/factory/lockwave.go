@@ -134,7 +134,8 @@ func (l *locking) answered(req upstream.Request, solution upstream.Solution, beg
 	l.put(img.Name, lockResult{Lock: solution.Lock, Change: solution.Change})
 }
 
-// solvePart asks the archives for an image that has only a part of its parent, and packages of its own.
+// solvePart asks the archives for an image that has only a part of its parent, and packages of its own. That it is current nobody can
+// tell without asking.
 func (l *locking) solvePart(ctx context.Context, s upstream.Solver, req upstream.Request) (made upstream.Solution) {
 	parent, err := l.set.Image(req.Image.From)
 	if err != nil {
