@@ -84,6 +84,16 @@ func (l Lock) For(p Platform) []Package {
 	return nil
 }
 
+// Has reports whether a package of that name is in the lock, on any platform.
+func (l Lock) Has(name string) bool {
+	return slices.ContainsFunc(l.Platforms, func(p LockedPlatform) bool { return Holds(p.Packages, name) })
+}
+
+// Holds reports whether a package of that name is among them.
+func Holds(packages []Package, name string) bool {
+	return slices.ContainsFunc(packages, func(p Package) bool { return p.Name == name })
+}
+
 // Size returns the bytes of all packages of all platforms.
 func (l Lock) Size() (n int64) {
 	for _, lp := range l.Platforms {

@@ -1,7 +1,6 @@
 package ansible
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/imagefactory/imagefactory/factory"
@@ -17,19 +16,14 @@ var about = []struct{ profile, control, pkg, reason string }{
 
 // cutOut reports whether an image is cut out of another one, or is built on one that is: then it has no dpkg, and may have no shell.
 func cutOut(img factory.Image, lock factory.Lock) bool {
-	return len(img.Only) > 0 || img.From != "" && img.Distro.Format() == factory.Deb && !slices.ContainsFunc(lock.Platforms, func(lp factory.LockedPlatform) bool {
-		return slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == "dpkg" })
-	})
+	return len(img.Only) > 0 || img.From != "" && img.Distro.Format() == factory.Deb && !lock.Has("dpkg")
 }
 
 // absent returns the controls of a profile that can have no effect in what is cut out of an image, and why.
 func absent(c catalogue, img factory.Image, lock factory.Lock) map[string]string {
 	why := map[string]string{}
 	for _, a := range about {
-		has := slices.ContainsFunc(lock.Platforms, func(lp factory.LockedPlatform) bool {
-			return slices.ContainsFunc(lp.Packages, func(p factory.Package) bool { return p.Name == a.pkg })
-		})
-		if !cutOut(img, lock) || has || a.profile != c.Profile {
+		if !cutOut(img, lock) || lock.Has(a.pkg) || a.profile != c.Profile {
 			continue
 		}
 		for _, k := range c.Controls {

@@ -79,7 +79,7 @@ func (c *Client) child(b batch) (*child, error) {
 	if k.more, err = missing(b, lock.For(b.platform)); err != nil {
 		return nil, err
 	}
-	if format == factory.Deb && len(k.more) > 0 && !slices.ContainsFunc(lock.For(b.platform), func(p factory.Package) bool { return p.Name == "dpkg" }) {
+	if format == factory.Deb && len(k.more) > 0 && !factory.Holds(lock.For(b.platform), "dpkg") {
 		return nil, &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("%s has no dpkg that could install the packages of %s", img.From, img.Name), Where: img.Where, Hint: "build it from an image that has, or take only files"}
 	}
 	return k, nil
@@ -213,15 +213,10 @@ func missing(b batch, parents []factory.Package) (more []factory.Package, err er
 	return more, nil
 }
 
-// has reports whether a package is in the child's lock.
-func (k *child) has(name string) bool {
-	return slices.ContainsFunc(k.packages, func(p factory.Package) bool { return p.Name == name })
-}
-
 // extend installs the packages that the parent does not have, and makes its accounts: dpkg inside the target, rpm from the toolbox.
 func (k *child) extend(c *Client) (llb.State, error) {
 	img := k.Job.Image
-	if len(k.more) == 0 && (len(img.Users) == 0 || img.Distro.Format() == factory.Deb && !k.has("dpkg")) {
+	if len(k.more) == 0 && (len(img.Users) == 0 || img.Distro.Format() == factory.Deb && !factory.Holds(k.packages, "dpkg")) {
 		return k.base, nil // on a part of an image, which has nothing that makes accounts, all of them are the parent's: the definition holds it to that
 	}
 	if m := makers[img.Distro.Format()]; img.Distro.Format() == factory.RPM {
