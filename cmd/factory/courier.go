@@ -134,7 +134,7 @@ type tally struct {
 func (t tally) String() string {
 	text := fmt.Sprintf("triggers: %d delivered, %d waiting, %d dead", t.Delivered, t.Waiting, t.Dead)
 	if t.Dead > 0 {
-		text += "; see why: factory triggers list --state dead"
+		text += "; see why: factory triggers list --status dead"
 	}
 	return text
 }

@@ -20,7 +20,7 @@ func newTriggersRetry(mk maker) *cobra.Command {
 	c.Flags().BoolVar(&dead, "dead", false, "all that are dead")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		if dead == (len(args) > 0) {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or all with --dead", Hint: "factory triggers list --state dead"}
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or all with --dead", Hint: "factory triggers list --status dead"}
 		}
 		return c.decide(ctx, args, "retried", "wait again", (*store.Store).RetryTriggers)
 	})
@@ -54,7 +54,7 @@ func newTriggersDrop(mk maker) *cobra.Command {
 	c.Flags().BoolVar(&away, "absent", false, "all of dependents that are not in dependents.yaml here")
 	return leaf(c, mk, func(ctx context.Context, c *command, args []string) error {
 		if away == (len(args) > 0) {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or take --absent", Hint: "factory triggers list --state waiting"}
+			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or take --absent", Hint: "factory triggers list --status waiting"}
 		}
 		if away {
 			var err error

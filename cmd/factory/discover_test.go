@@ -40,7 +40,7 @@ func TestDiscoverOurOwn(t *testing.T) {
 	if code := d.run(t, "dependents", "discover", d.registry); code != 0 {
 		t.Fatal(code, d.stderr.String())
 	}
-	for _, want := range []string{": 2 repositories, 1 looked at, 1 our own, 0 not there", "1 image is built on ours, looked for by 1 release; 1 repository is in nobody's"} {
+	for _, want := range []string{": 2 repositories, 1 looked at, 1 our own, 0 not there", "1 image is built on ours; 1 release was looked for; 1 repository is in nobody's"} {
 		if !strings.Contains(d.stderr.String(), want) {
 			t.Errorf("%q is not said:\n%s", want, d.stderr.String())
 		}

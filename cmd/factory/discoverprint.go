@@ -107,7 +107,7 @@ func (d *discovery) summary() []string {
 		lines = append(lines, "not looked at whole: "+l.Repository+": "+l.Problem)
 	}
 	unlisted := d.unlisted()
-	verdict := fmt.Sprintf("%s on ours, looked for by %s", counted(len(t.Found), "image is built", "images are built"), counted(t.Releases, "release", "releases"))
+	verdict := fmt.Sprintf("%s on ours; %s looked for", counted(len(t.Found), "image is built", "images are built"), counted(t.Releases, "release was", "releases were"))
 	if len(unlisted) > 0 {
 		verdict += fmt.Sprintf("; %s in nobody's dependents.yaml%s", counted(len(unlisted), "repository is", "repositories are"), map[bool]string{true: ": add --yaml for entries to paste"}[!d.YAML])
 	}

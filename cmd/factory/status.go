@@ -343,7 +343,7 @@ func (c *command) printStatus(v view) error {
 		fmt.Fprintf(c.w.Stderr, "vulnerability data: %s\n", strings.Join(sortedKeys(data), "; "))
 	}
 	if v.DeadTriggers > 0 {
-		fmt.Fprintf(c.w.Stderr, "%s: somebody does not know of a release: factory triggers list --state dead\n", count(v.DeadTriggers, "dead trigger"))
+		fmt.Fprintf(c.w.Stderr, "%s: somebody does not know of a release: factory triggers list --status dead\n", count(v.DeadTriggers, "dead trigger"))
 	}
 	if v.FailedCanaries > 0 {
 		fmt.Fprintf(c.w.Stderr, "%s others back: factory triggers list\n", counted(v.FailedCanaries, "failed canary holds", "failed canaries hold"))

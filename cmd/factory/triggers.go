@@ -26,17 +26,17 @@ by the run itself, by the next one, or by factory triggers send.
 
 func newTriggersList(mk maker) *cobra.Command {
 	var q store.TriggerQuery
-	var state string
+	var status string
 	c := &cobra.Command{Use: "list", Short: "what waits, was delivered, is dead or was superseded, and why", Args: cobra.NoArgs,
-		Long:    "list shows triggers, newest first, with what the server said last, or why a trigger waits. --state is the triggers' here: the folder\nof the factory's own state is said by FACTORY_STATE or factory.yaml.\n\n" + exitHelp,
-		Example: "  factory triggers list --state dead\n  factory triggers list --state waiting --json"}
-	c.Flags().StringVar(&state, "state", "", "only these: waiting, delivered, dead or superseded")
+		Long:    "list shows triggers, newest first, with what the server said last, or why a trigger waits.\n\n" + exitHelp,
+		Example: "  factory triggers list --status dead\n  factory triggers list --status waiting --json"}
+	c.Flags().StringVar(&status, "status", "", "only these: waiting, delivered, dead or superseded")
 	c.Flags().StringVar(&q.Dependent, "dependent", "", "only this dependent's")
 	c.Flags().IntVar(&q.Limit, "limit", 50, "at most so many; 0 = all")
 	return leaf(c, mk, func(ctx context.Context, c *command, _ []string) error {
-		q.State = factory.TriggerState(state)
+		q.State = factory.TriggerState(status)
 		if states := []factory.TriggerState{"", factory.TriggerWaiting, factory.TriggerDelivered, factory.TriggerDead, factory.TriggerObsolete}; !slices.Contains(states, q.State) {
-			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--state %.60q: no state of triggers", state), Hint: "waiting, delivered, dead or superseded; the folder with the factory's state is FACTORY_STATE here"}
+			return &factory.Problem{Kind: factory.ErrInvalid, What: fmt.Sprintf("--status %.20q", status), Hint: "waiting, delivered, dead or superseded"}
 		}
 		db, err := c.store(ctx)
 		if err != nil {

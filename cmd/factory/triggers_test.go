@@ -62,7 +62,7 @@ func TestTallies(t *testing.T) {
 	if got := (tally{Delivered: 3}).String(); got != "triggers: 3 delivered, 0 waiting, 0 dead" {
 		t.Error(got)
 	}
-	if got := (tally{Dead: 1}).String(); !strings.HasSuffix(got, "1 dead; see why: factory triggers list --state dead") {
+	if got := (tally{Dead: 1}).String(); !strings.HasSuffix(got, "1 dead; see why: factory triggers list --status dead") {
 		t.Error(got)
 	}
 	var none *courier
