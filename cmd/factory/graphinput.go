@@ -46,8 +46,21 @@ func (c *command) graphInput(ctx context.Context, set definition.Set, o graphOpt
 		return in, err
 	}
 	lastLooks(&in, runs)
-	in.Observed, err = db.Observed(ctx, store.ObservedQuery{})
+	if in.Observed, err = db.Observed(ctx, store.ObservedQuery{}); err != nil || !o.Outside {
+		return in, err
+	}
+	in.Tags, err = tags(ctx, db)
 	return in, err
+}
+
+// tags is what every release is called, by id.
+func tags(ctx context.Context, db *store.Store) (map[string]factory.Tag, error) {
+	all, err := db.Releases(ctx, store.Query{})
+	byID := map[string]factory.Tag{}
+	for _, r := range all {
+		byID[r.ID] = r.Tag
+	}
+	return byID, err
 }
 
 // inForce notes what is in force, and since when there is a fix that it lacks.

@@ -20,7 +20,8 @@ type Input struct {
 	Outside    bool
 	Dependents []factory.Dependent
 	Observed   []factory.Observed
-	LeftOut    []string // what whoever made this input did not look at
+	Tags       map[string]factory.Tag // of releases that something outside may stand on, by id
+	LeftOut    []string               // what whoever made this input did not look at
 }
 
 // Facts is what is known of an image beyond its definition.

@@ -99,8 +99,16 @@ func (b *builder) observed(r repository, owner factory.Dependent, owned bool) {
 	case base.Release == nil:
 		n.mark(Unknown, "%s has no release", r.Image)
 	case !base.current(r.Base, r.Release, env):
-		n.mark(Behind, "built on %s of %s, which has %s", cmp.Or(r.Release, r.Base.Short()), r.Image, base.Release.Tag)
+		n.mark(Behind, "built on %s of %s, which has %s", b.standsOn(r), r.Image, base.Release.Tag)
 	}
+}
+
+// standsOn is what a repository's base is called: the tag where that is known.
+func (b *builder) standsOn(r repository) string {
+	if t, ok := b.in.Tags[r.Release]; ok {
+		return t.String()
+	}
+	return cmp.Or(r.Release, r.Base.Short())
 }
 
 // current reports whether a release of n is its newest one, or in force. With an environment only what is in force there counts, if

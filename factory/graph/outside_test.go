@@ -26,11 +26,14 @@ func TestOutside(t *testing.T) {
 	elsewhere.Image, elsewhere.Release = "alpine", "r-1"
 	unsure := seen("unsure", "unsure", fresh)
 	unsure.Base = ""
+	dated := seen("dated", "", old)
+	dated.Base, dated.Release, dated.By = "", "r-old", "layers"
 	in := graph.Input{At: now, Outside: true, Images: []factory.Image{image("debian-12", ""), image("app", "debian-12")},
 		Facts:      map[string]graph.Facts{"debian-12": {Newest: fresh, InForce: []graph.Standing{standing(factory.Dev, fresh), standing(factory.Prod, old)}}},
 		Dependents: []factory.Dependent{follows("payments", factory.Prod), canary, follows("shop", factory.Dev), follows("unsure", factory.Dev)},
 		Observed: []factory.Observed{before, seen("api", "payments", old), seen("shop", "shop", old), seen("shop2", "shop", fresh), seen("free", "", old), seen("stranger", "nobody", released("debian-12", 30*day, nil)),
-			lost, bare, elsewhere, unsure}}
+			lost, bare, elsewhere, unsure, dated},
+		Tags: map[string]factory.Tag{"r-old": old.Tag}}
 	want := `debian 12|||||2 images, packages from debian, debian-security
 └─ debian-12|20261123-1a2b3c4d-dev|1 h|dev prod (5 d)||ok
    ├─ app|||||never: no release yet
@@ -43,6 +46,7 @@ func TestOutside(t *testing.T) {
    ├─ unsure|||||unknown: of 1 of 1 repository the base's release is not known; follows dev of debian-12, told by webhook
    │  └─ registry.example.com/unsure:1||2 h|||unknown: which release of debian-12 it is built on is not known; observed by its annotation
    ├─ registry.example.com/bare:1||2 h|||ok; observed by its layers
+   ├─ registry.example.com/dated:1||2 h|||behind: built on ` + old.Tag.String() + ` of debian-12, which has 20261123-1a2b3c4d-dev; observed by its layers
    ├─ registry.example.com/free:1||2 h|||ok; observed by its annotation
    ├─ registry.example.com/lost:1||2 h|||unknown: which release of debian-12 it is built on is not known; observed by its annotation
    └─ registry.example.com/stranger:1||2 h|||behind: built on ` + released("debian-12", 30*day, nil).Digest.Short() + ` of debian-12, which has 20261123-1a2b3c4d-dev; observed by its annotation
@@ -55,7 +59,7 @@ distribution not known|||||1 image
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	base, _ := g.Node("debian-12")
-	if base.Outside != 8 || base.Descendants != 1 || g.Images != 3 || len(g.LeftOut) != 0 {
+	if base.Outside != 9 || base.Descendants != 1 || g.Images != 3 || len(g.LeftOut) != 0 {
 		t.Errorf("%d outside, %d below, %d images, %q", base.Outside, base.Descendants, g.Images, g.LeftOut)
 	}
 	wellFormed(t, g.SVG())
@@ -63,7 +67,7 @@ distribution not known|||||1 image
 	in.Outside = false
 	g = graph.Make(in)
 	base, _ = g.Node("debian-12")
-	if base.Outside != 8 || len(g.Nodes) != 3 || !slices.Equal(g.LeftOut, []string{"4 dependents and 9 repositories with images that were found to build on these: --outside shows them"}) {
+	if base.Outside != 9 || len(g.Nodes) != 3 || !slices.Equal(g.LeftOut, []string{"4 dependents and 10 repositories with images that were found to build on these: --outside shows them"}) {
 		t.Errorf("%d outside, %d nodes, %q", base.Outside, len(g.Nodes), g.LeftOut)
 	}
 }
