@@ -149,13 +149,18 @@ func rebaseError(rows []rebased) error {
 	return errors.Join(errs...)
 }
 
-// builtOn are the releases in force in an environment that stand on another release of the base.
+// builtOn are the releases in force in an environment that stand on another release of the base. Images that are only a part of it
+// share no layer with it: they are left out, and named.
 func (c *command) builtOn(ctx context.Context, onto factory.Release, o rebaseOptions) (refs []string, err error) {
 	db, err := c.store(ctx)
 	if err != nil {
 		return nil, err
 	}
 	standing, err := db.Standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set, err := c.definitions()
 	if err != nil {
 		return nil, err
 	}
@@ -168,9 +173,14 @@ func (c *command) builtOn(ctx context.Context, onto factory.Release, o rebaseOpt
 		if err != nil {
 			return nil, err
 		}
-		if r.Parent != nil && r.Parent.Image == onto.Image && r.Parent.Digest != onto.Digest {
-			refs = append(refs, r.ID)
+		if r.Parent == nil || r.Parent.Image != onto.Image || r.Parent.Digest == onto.Digest {
+			continue
 		}
+		if img, err := set.Image(r.Image); err == nil && len(img.Only) > 0 {
+			c.say("left out: %s has only a part of %s (only:), and no layer of it; factory build %s builds it anew", r.Image, onto.Image, r.Image)
+			continue
+		}
+		refs = append(refs, r.ID)
 	}
 	return refs, nil
 }

@@ -297,7 +297,19 @@ func TestRebaseForeignImage(t *testing.T) {
 	if code := f.run(t, "rebase", "debian-12-app", "debian-12", "--onto", f.old.ID); code != exitPartial || !strings.Contains(f.stdout.String(), "rebased ") || !strings.Contains(f.stdout.String(), "refused ") {
 		t.Errorf("exit %d, %s%s", code, &f.stdout, &f.stderr)
 	}
+	f.partsAreLeftOut(t)
 	f.cacheHolds(t)
+}
+
+// partsAreLeftOut: what has only a part of the base cannot be put on another release of it, and is no failure of --all.
+func (f *family) partsAreLeftOut(t *testing.T) {
+	t.Helper()
+	f.app(t, f.old, time.Minute)
+	must(t, os.WriteFile(filepath.Join(f.dir, "baseimages", "debian-12-app", "image.yaml"), []byte(appDefinition+"only: [bash]\n"), 0o644))
+	code := f.run(t, "rebase", "--all", "--onto", "debian-12", "--dry-run", "--json")
+	if text := f.stderr.String(); code != 0 || len(f.told(t)) != 0 || !strings.Contains(text, "left out: debian-12-app has only a part of debian-12 (only:)") {
+		t.Errorf("exit %d, %s%s", code, &f.stdout, text)
+	}
 }
 
 // cacheHolds: what was found in a layer is kept, and read anew when it is damaged.
