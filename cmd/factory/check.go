@@ -15,7 +15,8 @@ func newCheck(mk maker) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "verify everything in baseimages/, and list every problem at once",
-		Long:  "check reads every definition, lock, owner, profile and policy strictly, and compares CODEOWNERS. It changes nothing.\n\n" + exitHelp,
+		Long: "check reads every definition, lock, owner, profile and policy strictly, and compares CODEOWNERS.\n" +
+			"It refuses a Dockerfile that takes something from elsewhere, and warns of files: that hardening writes anew. It changes nothing.\n\n" + exitHelp,
 	}
 	return leaf(c, mk, func(_ context.Context, c *command, _ []string) error {
 		set, err := definition.Load(c.cfg.Dir)
@@ -34,6 +35,13 @@ func newCheck(mk maker) *cobra.Command {
 			}
 		}
 		warnings := set.Expired(factory.DateOf(c.w.Now()))
+		for _, img := range set.Images {
+			lost, err := c.inside(img)
+			if err != nil && len(factory.Problems(err)) == 0 {
+				return err
+			}
+			problems, warnings = append(problems, factory.Problems(err)...), append(warnings, lost...)
+		}
 		if c.JSON {
 			if err := c.printJSON(map[string]any{"images": len(set.Images), "problems": rows(problems), "warnings": rows(warnings)}); err != nil {
 				return err

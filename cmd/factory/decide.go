@@ -22,7 +22,7 @@ func newTriggersRetry(mk maker) *cobra.Command {
 		if dead == (len(args) > 0) {
 			return &factory.Problem{Kind: factory.ErrInvalid, What: "name the triggers, or all with --dead", Hint: "factory triggers list --status dead"}
 		}
-		return c.decide(ctx, args, "retried", "wait again", (*store.Store).RetryTriggers)
+		return c.decide(ctx, args, "retried", "to be told again", (*store.Store).RetryTriggers)
 	})
 }
 

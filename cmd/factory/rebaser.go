@@ -248,10 +248,13 @@ func (s *surgery) foreign(ctx context.Context, run string, op *operation, r reba
 		return r
 	}
 	to := cmp.Or(s.o.To, op.image.Repository)
+	if s.o.Tag == "" {
+		return fail(&factory.Problem{Kind: factory.ErrInvalid, What: op.ref + " is not ours, so its rebased image needs a new tag of its own",
+			Hint: "--tag TAG; no tag that exists is moved. --to REPOSITORY writes elsewhere"})
+	}
 	target, err := factory.ParseRef(to + ":" + s.o.Tag)
-	if s.o.Tag == "" || err != nil {
-		return fail(errors.Join(&factory.Problem{Kind: factory.ErrInvalid, What: op.ref + " is not ours, so its rebased image needs a new tag of its own",
-			Hint: "--tag TAG; no tag that exists is moved. --to REPOSITORY writes elsewhere"}, err))
+	if err != nil {
+		return fail(fmt.Errorf("--to and --tag: %w", err))
 	}
 	if i := slices.IndexFunc(s.set.Images, func(img factory.Image) bool { return s.c.repository(img.Name) == target.Repository }); i >= 0 {
 		return fail(&factory.Problem{Kind: factory.ErrBlocked, What: fmt.Sprintf("%s is where releases of %s are, and no gate judges an image that is not ours", target.Repository, s.set.Images[i].Name),

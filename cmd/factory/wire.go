@@ -109,6 +109,35 @@ func (c *command) line(ctx context.Context, run string) (pipeline.Line, error) {
 	}, nil
 }
 
+// inside looks at what a child puts into itself: whether its Dockerfile can be built, and which of its files hardening writes anew.
+func (a *app) inside(img factory.Image) (warnings []*factory.Problem, err error) {
+	if img.Dockerfile != "" {
+		text, err := a.ownFile(img, img.Dockerfile)
+		if err != nil {
+			return nil, err
+		}
+		return nil, buildkit.CheckDockerfile(img, text)
+	}
+	if len(img.Files) == 0 {
+		return nil, nil
+	}
+	inputs, _, err := definition.Pack(a.cfg.Dir, img)
+	if err != nil {
+		return nil, err
+	}
+	return ansible.Replaced(inputs, img, factory.DateOf(a.w.Now()))
+}
+
+// ownFile reads a file of an image's folder, and nothing that a link has elsewhere.
+func (a *app) ownFile(img factory.Image, name string) ([]byte, error) {
+	root, err := os.OpenRoot(filepath.Join(a.cfg.Dir, "baseimages", img.Name))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.ReadFile(name)
+}
+
 func (a *app) hardener() ansible.Hardener {
 	return ansible.Hardener{Runner: a.build(), Now: a.w.Now, Events: a.events}
 }

@@ -69,6 +69,13 @@ func (h Hardener) Harden(ctx context.Context, b factory.Built) (factory.Hardened
 	}
 	exempt := h.exemptions(img)
 	play.absent, play.cut = absent(play.catalogue, img, b.Lock), cutOut(img, b.Lock)
+	lost, err := play.replaced(img, active(exempt))
+	if err != nil {
+		return out, fmt.Errorf("harden %s: %w", img.Name, err)
+	}
+	for _, p := range lost {
+		h.Events.Emit(factory.Event{Kind: factory.Warned, Image: img.Name, Step: factory.StepHarden, Message: p.What + ": " + p.Hint})
+	}
 	step, err := h.step(img, play, wanted, exempt)
 	if err != nil {
 		return out, fmt.Errorf("harden %s: %w", img.Name, err)

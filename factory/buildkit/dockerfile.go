@@ -31,12 +31,11 @@ const (
 // and there is no other image and no address that it could take anything from.
 func (c *Client) dockerfile(ctx context.Context, k *child, root llb.State) (llb.State, error) {
 	img := k.Job.Image
-	at := factory.Position{File: path.Join("baseimages", img.Name, img.Dockerfile)}
 	text, there := k.context[img.Dockerfile]
 	if !there {
-		return root, &factory.Problem{Kind: factory.ErrInvalid, What: "there is no such file", Where: at}
+		return root, &factory.Problem{Kind: factory.ErrInvalid, What: "there is no such file", Where: dockerfileAt(img)}
 	}
-	if err := checkDockerfile(text.Data, img.From, at); err != nil {
+	if err := CheckDockerfile(img, text.Data); err != nil {
 		return root, err
 	}
 	inputs, err := k.inputs(ctx, root, text.Data)
@@ -69,7 +68,7 @@ func (c *Client) dockerfile(ctx context.Context, k *child, root llb.State) (llb.
 	if err != nil {
 		return root, err
 	}
-	if err := k.nothingElse(ctx, root, made, at); err != nil {
+	if err := k.nothingElse(ctx, root, made, dockerfileAt(img)); err != nil {
 		return root, err
 	}
 	return made.Platform(ociPlatform(k.platform)), nil
@@ -130,7 +129,16 @@ func (c *Client) frontend(ctx context.Context, k *child, req gateway.SolveReques
 	return err
 }
 
-// checkDockerfile refuses, with its line, whatever would come from elsewhere, or would not be kept.
+// CheckDockerfile refuses, as ErrInvalid with its line, whatever in the Dockerfile of a child would come from elsewhere than from its
+// parent and its own folder, or would not be kept. A build asks the same.
+func CheckDockerfile(img factory.Image, text []byte) error {
+	return checkDockerfile(text, img.From, dockerfileAt(img))
+}
+
+func dockerfileAt(img factory.Image) factory.Position {
+	return factory.Position{File: path.Join("baseimages", img.Name, img.Dockerfile)}
+}
+
 func checkDockerfile(text []byte, parent string, at factory.Position) error {
 	if ref, _, loc, ok := parser.DetectSyntax(text); ok {
 		return foreign(line(at, loc), "syntax="+ref)
