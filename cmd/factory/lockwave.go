@@ -134,8 +134,7 @@ func (l *locking) answered(req upstream.Request, solution upstream.Solution, beg
 	l.put(img.Name, lockResult{Lock: solution.Lock, Change: solution.Change})
 }
 
-// solvePart asks the archives for an image that has only a part of its parent, and packages of its own. That it is current nobody can
-// tell without asking.
+// solvePart asks the archives for an image that has only a part of its parent, and packages of its own.
 func (l *locking) solvePart(ctx context.Context, s upstream.Solver, req upstream.Request) (made upstream.Solution) {
 	parent, err := l.set.Image(req.Image.From)
 	if err != nil {

@@ -47,7 +47,25 @@ func (s Solver) SolvePart(ctx context.Context, req Request, parent factory.Packa
 	}
 	change := lock.Since(req.Old)
 	change.Credit(known)
-	return lock, change, nil
+	if len(whole.Lacks(needs)) > 0 {
+		return lock, change, nil // an archive moved between the two answers: the next run asks again
+	}
+	return lock, change, s.rememberPart(req, whole, lock)
+}
+
+// rememberPart has the record of the whole, which Solve left, speak of what was cut out of it: that is the lock which a night asks about.
+func (s Solver) rememberPart(req Request, whole, part factory.Lock) error {
+	req.Old = &whole
+	srcs, err := sources(req.Image, s.Archives)
+	if err != nil {
+		return err
+	}
+	if rec, ok := s.recall(req, len(srcs)); ok {
+		if rec.Lock, err = essence(part); err == nil {
+			s.save(req.Image.Name, rec)
+		}
+	}
+	return err
 }
 
 // needs are the image's own packages with all that they depend on, as if there were nothing else.
