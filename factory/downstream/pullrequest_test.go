@@ -63,6 +63,22 @@ func (a *asked) writes() (n int) {
 	return n
 }
 
+// A body without a table says why there is none.
+func TestPullRequestWithoutPackages(t *testing.T) {
+	t.Parallel()
+	for before, says := range map[string]string{
+		"":                     "Nothing of debian-12 was there before: there is nothing to compare it with.",
+		base + "@" + oldDigest: "Before it, `" + base + "@" + oldDigest + "` was there. Both have the same packages.",
+	} {
+		a, n := pullRequests(t), notice(factory.TellPullRequest)
+		n.Before, n.Packages, n.Fixed = before, nil, nil
+		a.must(n, "request #1 opened: Dockerfile:1")
+		if body := a.repo.Pulls()[0].Body; !strings.Contains(body, says) || strings.Contains(body, "| package |") || strings.Contains(body, "Fixes:") {
+			t.Error(body)
+		}
+	}
+}
+
 func TestPullRequest(t *testing.T) {
 	t.Parallel()
 	a := pullRequests(t)

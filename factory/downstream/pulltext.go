@@ -97,7 +97,12 @@ func (p *pull) section() string {
 		b.WriteString("**Urgent**: an emergency rebuild.\n\n")
 	}
 	fmt.Fprintf(&b, "`%s@%s` came into **%s**: %s.\n\n", p.to.Repository, p.to.Digest, t.Env, plain(t.Reason))
-	if n.Before != "" {
+	switch {
+	case n.Before == "":
+		fmt.Fprintf(&b, "Nothing of %s was there before: there is nothing to compare it with.\n\n", plain(t.Image))
+	case len(n.Packages) == 0:
+		fmt.Fprintf(&b, "Before it, %s was there. Both have the same packages.\n\n", code(n.Before))
+	default:
 		fmt.Fprintf(&b, "Before it, %s was there.\n\n", code(n.Before))
 	}
 	if len(n.Fixed) > 0 {
