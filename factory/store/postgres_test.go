@@ -41,7 +41,7 @@ func TestPostgresMigratedByAnother(t *testing.T) {
 	if _, err := other.Exec("SELECT pg_advisory_lock($1)", 0x46494d54); err != nil {
 		t.Fatal(err)
 	}
-	refusal(t, url, factory.ErrUnavailable, "another process is migrating", "pg_stat_activity")
+	refusedWithin(t, impatient, url, factory.ErrUnavailable, "another process is migrating", "pg_stat_activity")
 }
 
 // A server that drops its clients is met again with the next call.
