@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -66,7 +67,8 @@ func pipeline(ts *testscript.TestScript, neg bool, args []string) {
 	inHamlet(ts).lab.Becomes(n, args[1])
 }
 
-// seenByForges writes how many messages came to each of them, and how many different ones these are by their keys.
+// seenByForges writes how many messages came to each of them, and how many different ones these are by their keys; and which
+// pull requests there are, and whether they move to DIGEST.
 func seenByForges(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: seen FILE")
@@ -81,7 +83,8 @@ func seenByForges(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := fmt.Sprintf("%d pipelines of %d keys\n%d webhooks of %d keys\n", len(h.lab.Pipelines()), len(keys), came, len(h.hook.Counts()))
 	for _, p := range h.repo.Pulls() {
-		text += fmt.Sprintf("request %d is %s, updated %d times\n", p.Number, p.State, p.Updates)
+		has := map[bool]string{true: "with", false: "without"}[strings.Contains(h.repo.File(p.Head, "Dockerfile"), ts.Getenv("DIGEST"))]
+		text += fmt.Sprintf("request %d is %s, %s the digest\n", p.Number, p.State, has)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
