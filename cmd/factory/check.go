@@ -24,8 +24,14 @@ func newCheck(mk maker) *cobra.Command {
 		if err != nil && len(problems) == 0 {
 			return err
 		}
+		warnings := set.Expired(factory.DateOf(c.w.Now()))
 		for _, img := range set.Images {
-			problems = append(problems, c.checkLock(img)...)
+			lost, err := c.inside(img)
+			if err != nil && len(factory.Problems(err)) == 0 {
+				return err
+			}
+			problems = slices.Concat(problems, c.checkLock(img), factory.Problems(err))
+			warnings = append(warnings, lost...)
 		}
 		if _, err := definition.Policies(c.cfg.Dir); err != nil {
 			for _, p := range factory.Problems(err) { // Load has told what is in the files, and not that there are none
@@ -33,14 +39,6 @@ func newCheck(mk maker) *cobra.Command {
 					problems = append(problems, p)
 				}
 			}
-		}
-		warnings := set.Expired(factory.DateOf(c.w.Now()))
-		for _, img := range set.Images {
-			lost, err := c.inside(img)
-			if err != nil && len(factory.Problems(err)) == 0 {
-				return err
-			}
-			problems, warnings = append(problems, factory.Problems(err)...), append(warnings, lost...)
 		}
 		if c.JSON {
 			if err := c.printJSON(map[string]any{"images": len(set.Images), "problems": rows(problems), "warnings": rows(warnings)}); err != nil {

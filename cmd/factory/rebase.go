@@ -82,11 +82,12 @@ type rebased struct {
 	Onto    string                `json:"onto"`
 	Ref     string                `json:"ref,omitempty"` // repository:tag of the result
 	Digest  factory.Digest        `json:"digest,omitempty"`
-	Result  string                `json:"result"` // rebased, would be rebased, on it already, refused, failed
+	Result  string                `json:"result"` // rebased, would be rebased, on it already, left out, refused, failed
 	Checks  []factory.RebaseCheck `json:"checks"`
 	Merged  []string              `json:"merged,omitempty"`
 	Carried []string              `json:"carried,omitempty"`
 	Found   string                `json:"found,omitempty"` // by the scan
+	Why     string                `json:"why,omitempty"`   // it was left out
 	Seconds float64               `json:"seconds"`
 	Error   string                `json:"error,omitempty"`
 	err     error
@@ -101,8 +102,9 @@ func (c *command) rebaseAll(ctx context.Context, run string, args []string, o re
 	if err != nil {
 		return err
 	}
+	var parts []rebased
 	if o.All {
-		if args, err = c.builtOn(ctx, onto, o); err != nil {
+		if args, parts, err = c.builtOn(ctx, onto, o); err != nil {
 			return err
 		}
 	}
@@ -132,7 +134,7 @@ func (c *command) rebaseAll(ctx context.Context, run string, args []string, o re
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return errors.Join(rebaseError(rows), c.printRebase(rows, onto, o))
+	return errors.Join(rebaseError(rows), c.printRebase(append(rows, parts...), onto, o))
 }
 
 // rebaseError decides the exit code.
@@ -149,20 +151,20 @@ func rebaseError(rows []rebased) error {
 	return errors.Join(errs...)
 }
 
-// builtOn are the releases in force in an environment that stand on another release of the base. Images that are only a part of it
-// share no layer with it: they are left out, and named.
-func (c *command) builtOn(ctx context.Context, onto factory.Release, o rebaseOptions) (refs []string, err error) {
+// builtOn are the releases in force in an environment that stand on another release of the base. Parts are those with only a
+// part of it: they share no layer with it, so they are left out, and no failure.
+func (c *command) builtOn(ctx context.Context, onto factory.Release, o rebaseOptions) (refs []string, parts []rebased, err error) {
 	db, err := c.store(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	standing, err := db.Standing(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	set, err := c.definitions()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env := cmp.Or(factory.Env(o.Env), c.cfg.Env)
 	for _, e := range standing {
@@ -171,18 +173,19 @@ func (c *command) builtOn(ctx context.Context, onto factory.Release, o rebaseOpt
 		}
 		r, err := db.Release(ctx, e.Release)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if r.Parent == nil || r.Parent.Image != onto.Image || r.Parent.Digest == onto.Digest {
 			continue
 		}
 		if img, err := set.Image(r.Image); err == nil && len(img.Only) > 0 {
-			c.say("left out: %s has only a part of %s (only:), and no layer of it; factory build %s builds it anew", r.Image, onto.Image, r.Image)
+			parts = append(parts, rebased{Image: r.Image, Before: r.Ref(), Onto: onto.Tagged(), Result: "left out", Checks: []factory.RebaseCheck{},
+				Why: fmt.Sprintf("it has only a part of %s (only:), and no layer of it; factory build %s builds it anew", onto.Image, r.Image)})
 			continue
 		}
 		refs = append(refs, r.ID)
 	}
-	return refs, nil
+	return refs, parts, nil
 }
 
 // rebaseRefusal is what the rules say no to, as an error that gives every reason.
@@ -210,7 +213,7 @@ func (c *command) printRebase(rows []rebased, onto factory.Release, o rebaseOpti
 	counts := map[string]int{}
 	for _, r := range rows {
 		counts[r.Result]++
-		why := cmp.Or(firstLine(r.Error), strings.Join(slices.DeleteFunc([]string{mergedCell(r.Merged), r.Found, carriedCell(r.Carried)}, func(s string) bool { return s == "" }), "; "))
+		why := cmp.Or(firstLine(r.Error), r.Why, strings.Join(slices.DeleteFunc([]string{mergedCell(r.Merged), r.Found, carriedCell(r.Carried)}, func(s string) bool { return s == "" }), "; "))
 		text = append(text, []string{r.Image, r.Result, cmp.Or(r.Ref, r.Before), r.Digest.Short(), r.From, fmt.Sprintf("%.1f s", r.Seconds), why})
 		for _, k := range r.Checks {
 			if o.DryRun || !k.OK {

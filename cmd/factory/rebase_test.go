@@ -307,8 +307,12 @@ func (f *family) partsAreLeftOut(t *testing.T) {
 	f.app(t, f.old, time.Minute)
 	must(t, os.WriteFile(filepath.Join(f.dir, "baseimages", "debian-12-app", "image.yaml"), []byte(appDefinition+"only: [bash]\n"), 0o644))
 	code := f.run(t, "rebase", "--all", "--onto", "debian-12", "--dry-run", "--json")
-	if text := f.stderr.String(); code != 0 || len(f.told(t)) != 0 || !strings.Contains(text, "left out: debian-12-app has only a part of debian-12 (only:)") {
-		t.Errorf("exit %d, %s%s", code, &f.stdout, text)
+	if rows := f.told(t); code != 0 || len(rows) != 1 || rows[0].Result != "left out" || rows[0].Error != "" || !strings.Contains(rows[0].Why, "only a part of debian-12 (only:)") {
+		t.Errorf("exit %d, %s%s", code, &f.stdout, &f.stderr)
+	}
+	code = f.run(t, "rebase", "--all", "--onto", "debian-12", "--dry-run")
+	if !strings.Contains(f.stdout.String(), "factory build debian-12-app builds it anew") || !strings.Contains(f.stderr.String(), ": 1 left out") || code != 0 {
+		t.Errorf("exit %d, %s%s", code, &f.stdout, &f.stderr)
 	}
 }
 

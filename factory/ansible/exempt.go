@@ -13,14 +13,23 @@ type exemption struct {
 	over bool
 }
 
-// exemptions sorts out which ones still hold today, in UTC, their last day included. One without an end is over, because
-// an end is mandatory. Those that are over are announced.
-func (h Hardener) exemptions(img factory.Image) map[string]exemption {
+// exemptionsOn sorts out which ones still hold on a day, their last day included. One without an end is over, because an end is mandatory.
+func exemptionsOn(img factory.Image, day factory.Date) map[string]exemption {
 	out := map[string]exemption{}
 	for _, e := range img.Hardening.Exempt {
-		over := e.Until.IsZero() || factory.DateOf(h.Now()).Time().After(e.Until.Time())
-		out[e.Control] = exemption{Exemption: e, over: over}
-		if over {
+		out[e.Control] = exemption{Exemption: e, over: e.Until.IsZero() || day.Time().After(e.Until.Time())}
+	}
+	return out
+}
+
+// exemptions are those of today, in UTC. Those that are over are announced.
+func (h Hardener) exemptions(img factory.Image) map[string]exemption {
+	if len(img.Hardening.Exempt) == 0 {
+		return map[string]exemption{}
+	}
+	out := exemptionsOn(img, factory.DateOf(h.Now()))
+	for _, e := range img.Hardening.Exempt {
+		if out[e.Control].over {
 			h.Events.Emit(factory.Event{Kind: factory.Warned, Image: img.Name, Step: factory.StepHarden,
 				Message: fmt.Sprintf("%s: %s, the control is in force again", e.Control, ended(e))})
 		}

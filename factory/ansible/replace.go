@@ -12,7 +12,7 @@ import (
 )
 
 // Replaced warns of each file that an image puts into itself (files:) and that a control of its profile writes anew: hardening comes
-// after files:, so what the image says is lost. Inputs are what a job of that image has; exemptions count through their last day.
+// after files:, so what the image says is lost. Inputs are what a job of that image has.
 // The error is ErrInvalid when the profile cannot be read.
 func Replaced(inputs []byte, img factory.Image, day factory.Date) ([]*factory.Problem, error) {
 	if img.Hardening.Profile == "" || len(img.Files) == 0 {
@@ -22,13 +22,7 @@ func Replaced(inputs []byte, img factory.Image, day factory.Date) ([]*factory.Pr
 	if err != nil {
 		return nil, err
 	}
-	var exempt []string
-	for _, e := range img.Hardening.Exempt {
-		if !day.Time().After(e.Until.Time()) {
-			exempt = append(exempt, e.Control)
-		}
-	}
-	return p.replaced(img, exempt)
+	return p.replaced(img, active(exemptionsOn(img, day)))
 }
 
 // replaced is Replaced with the controls that are exempt today.

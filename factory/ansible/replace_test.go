@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagefactory/imagefactory/factory"
 	"github.com/imagefactory/imagefactory/factory/ansible"
+	"github.com/imagefactory/imagefactory/factory/definition"
 )
 
 func TestReplaced(t *testing.T) {
@@ -95,17 +96,29 @@ func TestABuildWarnsOfWhatIsReplaced(t *testing.T) {
 	}
 }
 
-// The tasks of every profile are read.
+// The tasks of every profile are read, and each writes a banner.
 func TestEveryProfileTellsWhatItReplaces(t *testing.T) {
 	t.Parallel()
-	inputs, err := packed()
+	set, err := definition.Load(repository)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, profile := range []string{"cis_debian", "cis_rhel", "cis_amazon"} {
-		img := factory.Image{Name: "app", Hardening: factory.Hardening{Profile: profile, Level: 2, Scope: "container"}, Files: []factory.AddedFile{{Path: "/etc/motd"}}}
-		if _, err := ansible.Replaced(inputs, img, factory.DateOf(time.Unix(0, 0))); err != nil && !strings.Contains(err.Error(), "no hardening profile") {
-			t.Errorf("%s: %v", profile, err)
+	profiles := map[string]bool{}
+	for _, img := range set.Images {
+		if img.Hardening.Profile == "" || len(img.Only) > 0 {
+			continue
 		}
+		profiles[img.Hardening.Profile] = true
+		inputs, _, err := definition.Pack(repository, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img.Files = []factory.AddedFile{{Path: "/etc/motd"}}
+		if lost, err := ansible.Replaced(inputs, img, day(t, "2026-11-23")); err != nil || len(lost) != 1 {
+			t.Errorf("%s: %v, %v", img.Name, lost, err)
+		}
+	}
+	if len(profiles) < 3 {
+		t.Errorf("only %v", profiles)
 	}
 }
